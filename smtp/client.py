@@ -1,0 +1,387 @@
+"""The SMTP client (RFC 5321, RFC 6409): signs on to one server, and carries messages to it."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Sequence
+
+from smtp import sasl
+from smtp.egress import EgressGuard, Endpoint, ascii_host
+from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.opening import Line, path
+from smtp.reply import Reply
+from smtp.session import Body
+from smtp.target import Credential, Security, Server, Timeouts
+from smtp.tls import check_context, classify, client_tls_context
+from smtp.wire import Wire
+
+__all__ = [
+    "Connection",
+    "Credential",
+    "FailureKind",
+    "Security",
+    "Server",
+    "SmtpFailure",
+    "Step",
+    "Timeouts",
+    "client_tls_context",
+    "connect",
+]
+
+# Content is sent in pieces of at least this size, so that a small message and its dot leave in one
+# packet.
+_COALESCE = 16_384
+_NO_8BIT = Reply(554, "5.6.3", "The next server does not take 8-bit content")
+_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than the next server takes")
+
+
+async def connect(
+    server: Server,
+    *,
+    credential: Credential | None = None,
+    guard: EgressGuard | None,
+    tls: ssl.SSLContext,
+    hostname: str,
+    timeouts: Timeouts | None = None,
+) -> "Connection":
+    """A connection that is encrypted as `server` says and signed in. Raises SmtpFailure.
+
+    `guard` is None only for servers that the operator named. No byte of AUTH is sent before the
+    certificate is verified. ValueError for a TLS context that does not verify.
+    """
+    check_context(tls)
+    times = timeouts or Timeouts()
+    wire = await _open(server, guard, times.connect)
+    connection = Connection(wire, server, credential, times)
+    try:
+        await connection.sign_on(tls, hostname)
+    except BaseException:
+        wire.abort()
+        raise
+    return connection
+
+
+async def _open(server: Server, guard: EgressGuard | None, seconds: float) -> Wire:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(TimeoutError):  # silent and closed are one and the same to who asks
+        async with asyncio.timeout(seconds):
+            for address, port in await _endpoints(server, guard):
+                # Closed or unreachable: the next address may answer.
+                with contextlib.suppress(OSError):
+                    return (await loop.create_connection(Wire, address, port))[1]
+    raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.CONNECT)
+
+
+async def _endpoints(server: Server, guard: EgressGuard | None) -> list[Endpoint]:
+    if guard:
+        return await guard.resolve(server.host, server.port)
+    return [Endpoint(server.host, server.port)]
+
+
+class Connection:
+    """One session with a server. For one message at a time: `start_message`, `write`..., `finish`.
+
+    After any SmtpFailure look at `reusable`: it is False as soon as there is doubt where the
+    dialogue stands.
+    """
+
+    def __init__(
+        self, wire: Wire, server: Server, credential: Credential | None, timeouts: Timeouts
+    ) -> None:
+        self.extensions: dict[str, str] = {}
+        self._wire = wire
+        self._server = server
+        self._credential = credential
+        self._timeouts = timeouts
+        self._is_idle = False
+        self._in_content = False
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._sent = 0
+        self._tail = b""
+
+    @property
+    def tls_version(self) -> str | None:
+        """ "TLSv1.3" and the like, or None."""
+        return self._wire.tls_version
+
+    @property
+    def peer(self) -> str:
+        """The address of the server."""
+        return self._wire.peer
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another message may be started: open, idle, nothing said unasked."""
+        return self._is_idle and self._wire.is_quiet
+
+    @property
+    def size_limit(self) -> int | None:
+        """What the server announced as its limit (RFC 1870), in octets; None if nothing or 0."""
+        words = self.extensions.get("SIZE", "").split()
+        return (int(words[0]) or None) if words and words[0].isdecimal() else None
+
+    async def sign_on(self, tls: ssl.SSLContext, hostname: str) -> None:
+        """Everything up to the first message; called once, by `connect`."""
+        try:
+            if self._server.security is Security.SSL:
+                await self._secure(tls)
+            await self._greet()
+            await self._say_hello(hostname)
+        except SmtpFailure as failure:
+            raise _as_unknown_server(failure) from None
+        if self._server.security is Security.STARTTLS:
+            await self._start_tls(tls)
+            await self._say_hello(hostname)
+        if self._credential:
+            await self._sign_in(self._credential)
+        self._is_idle = True
+
+    async def start_message(
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        *,
+        size: int | None = None,
+        body: Body = "7BIT",
+    ) -> None:
+        """MAIL, RCPT and DATA, in one flight where the server allows it (RFC 2920); then `write`.
+
+        All recipients or none: raises SmtpFailure for the first thing refused, and nothing has been
+        sent to anybody.
+        """
+        self._check_fit(size, body)
+        self._is_idle = False
+        refusal = await self._converse(self._opening(sender, recipients, size, body))
+        if refusal is None:
+            self._in_content = True
+            self._sent, self._tail = 0, b""
+            return
+        await self._recover(refusal)
+        raise refusal
+
+    async def write(self, chunk: bytes) -> None:
+        """Send content that is dot-stuffed and has CRLF line ends; waits while the server is full.
+
+        Raises SmtpFailure, also when the server answers before the end or goes away.
+        """
+        if not self._in_content:
+            raise RuntimeError("no message has been started")
+        self._sent += len(chunk)
+        if (limit := self.size_limit) and self._sent > limit:
+            self.abort()
+            raise SmtpFailure(FailureKind.REFUSED, Step.CONTENT, reply=_TOO_LARGE)
+        self._pending.append(chunk)
+        self._pending_size += len(chunk)
+        self._tail = (self._tail + chunk[-2:])[-2:]
+        if self._pending_size >= _COALESCE:
+            self._send_pending()
+            await self._drain()
+        if not self._wire.is_quiet:
+            await self._break_off()
+
+    async def finish(self) -> Reply:
+        """Send the final dot; the server's answer, positive or not. Raises SmtpFailure."""
+        if not self._in_content:
+            raise RuntimeError("no message has been started")
+        if not self._wire.is_quiet:
+            await self._break_off()
+        self._pending.append(b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n")
+        self._send_pending()
+        reply = await self._reply(self._timeouts.final, Step.FINAL_DOT)
+        self._in_content = False
+        if 300 <= reply.code < 400:
+            self.abort()
+            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.FINAL_DOT)
+        self._is_idle = reply.code != 421
+        return reply
+
+    async def noop(self) -> Reply:
+        return await self._command(b"NOOP", Step.OTHER)
+
+    async def rset(self) -> Reply:
+        """Back to before MAIL."""
+        reply = await self._command(b"RSET", Step.OTHER)
+        self._is_idle = reply.is_positive
+        return reply
+
+    async def quit(self) -> None:
+        """Say goodbye, and close whatever the answer."""
+        if self._wire.is_quiet and not self._in_content:
+            with contextlib.suppress(SmtpFailure):  # nothing depends on the answer
+                await self._command(b"QUIT", Step.OTHER)
+        self.close()
+
+    def close(self) -> None:
+        """Say goodbye without waiting for the answer; a message under way is dropped."""
+        if self._in_content:
+            self.abort()
+            return
+        self._is_idle = False
+        self._wire.send(b"QUIT\r\n")
+        self._wire.close()
+
+    def abort(self) -> None:
+        """Drop the connection, and with it a message under way."""
+        self._is_idle = self._in_content = False
+        self._pending.clear()
+        self._wire.abort()
+
+    # Signing on
+
+    async def _secure(self, tls: ssl.SSLContext) -> None:
+        host = ascii_host(self._server.host) or self._server.host
+        try:
+            await self._wire.start_tls(tls, host, self._timeouts.connect)
+        except OSError as error:
+            kind = classify(error) or FailureKind.CONNECTION_LOST
+            raise SmtpFailure(kind, Step.TLS) from None
+
+    async def _greet(self) -> None:
+        greeting = await self._reply(self._timeouts.connect, Step.GREETING)
+        if greeting.code != 220:
+            raise SmtpFailure(FailureKind.REFUSED, Step.GREETING, reply=greeting)
+
+    async def _say_hello(self, hostname: str) -> None:
+        reply = await self._command(f"EHLO {hostname}".encode("ascii"), Step.EHLO)
+        if reply.code == 421:
+            raise SmtpFailure(FailureKind.REFUSED, Step.EHLO, reply=reply)
+        if reply.code != 250:
+            raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.EHLO)
+        self.extensions = _extensions(reply)
+
+    async def _start_tls(self, tls: ssl.SSLContext) -> None:
+        if "STARTTLS" not in self.extensions:
+            raise SmtpFailure(FailureKind.TLS_NOT_OFFERED, Step.STARTTLS)
+        reply = await self._command(b"STARTTLS", Step.STARTTLS)
+        if reply.code != 220:
+            raise SmtpFailure(FailureKind.TLS_NOT_OFFERED, Step.STARTTLS, reply=reply)
+        # Nothing said in plaintext counts (RFC 3207 4.2).
+        self.extensions = {}
+        await self._secure(tls)
+
+    async def _sign_in(self, credential: Credential) -> None:
+        offered = self.extensions.get("AUTH", "").upper().split()
+        if "PLAIN" in offered:
+            response = sasl.plain_response(credential.username, credential.password)
+            reply = await self._command(b"AUTH PLAIN " + response, Step.AUTH)
+        elif "LOGIN" in offered:
+            reply = await self._command(b"AUTH LOGIN", Step.AUTH)
+            for answer in sasl.login_responses(credential.username, credential.password):
+                if reply.code == 334:
+                    reply = await self._command(answer, Step.AUTH)
+        else:
+            raise SmtpFailure(FailureKind.AUTH_NOT_OFFERED, Step.AUTH)
+        if reply.code != 235:
+            raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, reply=reply)
+
+    # A message
+
+    def _check_fit(self, size: int | None, body: Body) -> None:
+        """Refuse what the server cannot take before it hears of it."""
+        if not self.reusable:
+            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.MAIL)
+        if body == "8BITMIME" and "8BITMIME" not in self.extensions:
+            raise SmtpFailure(FailureKind.REFUSED, Step.MAIL, reply=_NO_8BIT)
+        if size and (limit := self.size_limit) and size > limit:
+            raise SmtpFailure(FailureKind.REFUSED, Step.MAIL, reply=_TOO_LARGE)
+
+    def _opening(
+        self, sender: str, recipients: Sequence[str], size: int | None, body: Body
+    ) -> list[Line]:
+        mail = f"MAIL FROM:{path(sender)}"
+        if size is not None and "SIZE" in self.extensions:
+            mail += f" SIZE={size}"
+        # Clients that send 8-bit content unannounced get no false BODY=7BIT written for them.
+        if body == "8BITMIME":
+            mail += " BODY=8BITMIME"
+        return [
+            Line(Step.MAIL, mail),
+            *(Line(Step.RCPT, f"RCPT TO:{path(name)}", name) for name in recipients),
+            Line(Step.DATA, "DATA"),
+        ]
+
+    async def _converse(self, lines: list[Line]) -> SmtpFailure | None:
+        """Say the lines and hear the answers; the first refusal."""
+        if "PIPELINING" in self.extensions:
+            return await self._converse_pipelined(lines)
+        for line in lines:
+            if refusal := line.judge(await self._command(line.encoded, line.step)):
+                return refusal
+        return None
+
+    async def _converse_pipelined(self, lines: list[Line]) -> SmtpFailure | None:
+        self._wire.send(b"".join(line.encoded + b"\r\n" for line in lines))
+        first: SmtpFailure | None = None
+        for line in lines:
+            try:
+                reply = await self._reply(self._timeouts.command, line.step)
+            except SmtpFailure as failure:
+                return first or failure
+            first = first or line.judge(reply)
+            if first and line.step is Step.DATA and reply.code == 354:
+                # A dot now would send an empty message to the recipients that were accepted.
+                self.abort()
+        return first
+
+    async def _recover(self, refusal: SmtpFailure) -> None:
+        """Make the connection fit for another message, or drop it."""
+        if not self._wire.is_open:
+            return
+        if refusal.reply is None or refusal.reply.code == 421:
+            self.abort()
+            return
+        try:
+            await self.rset()
+        except SmtpFailure:
+            self.abort()  # the refusal is what matters
+
+    def _send_pending(self) -> None:
+        self._wire.send(b"".join(self._pending))
+        self._pending.clear()
+        self._pending_size = 0
+
+    async def _drain(self) -> None:
+        try:
+            await self._wire.drain(self._timeouts.content, Step.CONTENT)
+        except SmtpFailure:
+            self.abort()
+            raise
+
+    async def _break_off(self) -> None:
+        """The server has answered before the end of the message, or is gone."""
+        try:
+            reply = await self._reply(self._timeouts.command, Step.CONTENT)
+        finally:
+            self.abort()
+        if reply.is_positive:
+            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.CONTENT)
+        raise SmtpFailure(FailureKind.REFUSED, Step.CONTENT, reply=reply)
+
+    async def _command(self, line: bytes, step: Step) -> Reply:
+        self._wire.send(line + b"\r\n")
+        return await self._reply(self._timeouts.command, step)
+
+    async def _reply(self, seconds: float, step: Step) -> Reply:
+        try:
+            reply = await self._wire.reply(seconds, step)
+        except SmtpFailure:
+            self.abort()
+            raise
+        return self._credential.redact(reply) if self._credential else reply
+
+
+def _extensions(reply: Reply) -> dict[str, str]:
+    """The keywords of an EHLO reply in upper case, with their parameters."""
+    extensions = {}
+    for line in reply.text.split("\n")[1:]:
+        keyword, _, parameters = line.partition(" ")
+        extensions[keyword.upper()] = parameters
+    return extensions
+
+
+def _as_unknown_server(failure: SmtpFailure) -> SmtpFailure:
+    """Before EHLO has been answered, closed, silent and foreign all look the same."""
+    if failure.kind in (FailureKind.CONNECTION_LOST, FailureKind.TIMEOUT):
+        return SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, failure.step)
+    return failure
