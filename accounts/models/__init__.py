@@ -1,0 +1,6 @@
+from accounts.models.app_passwords import AppPassword
+from accounts.models.audit import AuditEvent
+from accounts.models.directory import Domain, OrgUnit
+from accounts.models.people import Alias, RoleAssignment, User
+
+__all__ = ["Alias", "AppPassword", "AuditEvent", "Domain", "OrgUnit", "RoleAssignment", "User"]

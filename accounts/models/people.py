@@ -1,0 +1,163 @@
+import uuid
+from typing import ClassVar
+from zlib import crc32
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.directory import OrgUnit
+from smtp.address import normalise_address
+
+EXPRESS_COHORT = 0
+
+
+def cohort_count() -> int:
+    """How many ordinary cohorts there are: fixed in the database by the first migration."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rollout_cohorts()")
+        return int(cursor.fetchone()[0])
+
+
+def home_cohort(user_id: uuid.UUID, count: int) -> int:
+    """The cohort (1 to `count`) of an account, from a stable hash of its immutable id."""
+    return crc32(user_id.bytes) % count + 1
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(
+        self, *, primary_address: str, name: str, unit: OrgUnit, password: str | None = None
+    ) -> "User":
+        user = self.model(primary_address=normalise_address(primary_address), name=name, unit=unit)
+        user.cohort = home_cohort(user.id, cohort_count())
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(primary_address=(username or "").lower())
+
+
+class User(AbstractBaseUser):
+    """An account: a person with a primary address, in one unit, in one rollout cohort."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    primary_address = models.EmailField(
+        _("primary address"),
+        max_length=254,
+        unique=True,
+        error_messages={"unique": _("Another account has this address.")},
+    )
+    name = models.CharField(_("name"), max_length=200)
+    unit = models.ForeignKey(
+        OrgUnit, on_delete=models.PROTECT, related_name="users", verbose_name=_("unit")
+    )
+    cohort = models.SmallIntegerField(_("cohort"), editable=False)
+    suspended = models.BooleanField(_("suspended"), default=False)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+
+    USERNAME_FIELD = "primary_address"
+    EMAIL_FIELD = "primary_address"
+    REQUIRED_FIELDS = ["name"]
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        ordering = ("primary_address",)
+        indexes = [models.Index(fields=["unit", "cohort"])]
+
+    def __str__(self) -> str:
+        return self.primary_address
+
+    # Django has a column of this name; ours is derived.
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]
+        """Django's word for it: a suspended account can sign in nowhere."""
+        return not self.suspended
+
+    @cached_property
+    def role_names(self) -> frozenset[str]:
+        return frozenset(self.roles.values_list("role", flat=True))
+
+    @property
+    def is_super_admin(self) -> bool:
+        return RoleAssignment.Role.SUPER_ADMIN in self.role_names
+
+    @property
+    def is_admin(self) -> bool:
+        """May open the admin console, for at least one unit."""
+        return self.is_super_admin or RoleAssignment.Role.UNIT_ADMIN in self.role_names
+
+    @property
+    def is_staff(self) -> bool:
+        """Django admin's word for it: may open /support/."""
+        return self.is_super_admin or RoleAssignment.Role.SUPPORT in self.role_names
+
+    def has_perm(self, perm: str, _obj: object = None) -> bool:
+        """Support staff see; super administrators also change what an admin page lets change."""
+        if self.suspended or not self.is_staff:
+            return False
+        return self.is_super_admin or perm.partition(".")[2].startswith("view_")
+
+    def has_module_perms(self, _app_label: str) -> bool:
+        return self.is_active and self.is_staff
+
+    @property
+    def initials(self) -> str:
+        return "".join(word[0] for word in self.name.split()[:2]).upper()
+
+
+class Alias(models.Model):
+    """A further address of an account inside the organisation's own domains."""
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="aliases", verbose_name=_("account")
+    )
+    address = models.EmailField(_("address"), max_length=254, unique=True)
+
+    class Meta:
+        verbose_name = _("alias")
+        verbose_name_plural = _("aliases")
+        ordering = ("address",)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class RoleAssignment(models.Model):
+    """What an account may do besides its own mail; `unit` bounds a unit administrator."""
+
+    class Role(models.TextChoices):
+        SUPER_ADMIN = "super_admin", _("Super administrator")
+        UNIT_ADMIN = "unit_admin", _("Administrator of a unit and below")
+        SUPPORT = "support", _("Support")
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="roles", verbose_name=_("account")
+    )
+    role = models.CharField(_("role"), max_length=11, choices=Role.choices)
+    unit = models.ForeignKey(
+        OrgUnit, on_delete=models.CASCADE, null=True, blank=True, verbose_name=_("unit")
+    )
+
+    class Meta:
+        verbose_name = _("role")
+        verbose_name_plural = _("roles")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "role", "unit"], nulls_distinct=False, name="role_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(role="unit_admin", unit__isnull=False)
+                | (~Q(role="unit_admin") & Q(unit__isnull=True)),
+                name="unit_administrator_has_a_unit",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_role_display()

@@ -1,0 +1,18 @@
+from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
+
+from accounts.models import User
+from accounts.services.audit import Actor
+
+
+class SignedInRequest(HttpRequest):
+    """What a view behind `login_required` gets."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who acts, for the audit: the signed-in account and the peer's network address."""
+    user = request.user if isinstance(request.user, User) else None
+    return Actor(user, request.META["REMOTE_ADDR"] or None)

@@ -1,0 +1,62 @@
+"""App passwords: what mail programs sign in with, never the web password."""
+
+import hmac
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import AppPassword, User
+from accounts.models.app_passwords import digest_secret, generate_secret
+from accounts.services.audit import Actor, record_event
+from smtp.address import AddressError, normalise_address
+
+# "Last used" is told to the minute's quarter of an hour: one write per mail would be too dear.
+LAST_USED_RESOLUTION = timedelta(minutes=15)
+
+
+def create_app_password(*, actor: Actor, user: User, name: str) -> tuple[AppPassword, str]:
+    """Return the row and the secret, which is shown once and kept nowhere."""
+    secret = generate_secret()
+    with transaction.atomic():
+        app_password = AppPassword.objects.create(
+            user=user, name=name, digest=digest_secret(secret)
+        )
+        record_event(actor, "app_password_created", user.primary_address, app_password=name)
+    return app_password, secret
+
+
+def revoke_app_password(*, actor: Actor, app_password: AppPassword) -> None:
+    with transaction.atomic():
+        revoked = AppPassword.objects.filter(pk=app_password.pk, revoked_at=None)
+        if revoked.update(revoked_at=Now()):
+            record_event(
+                actor,
+                "app_password_revoked",
+                app_password.user.primary_address,
+                app_password=app_password.name,
+            )
+
+
+def authenticate_app_password(username: str, secret: str) -> AppPassword | None:
+    """The app password of the account that has `username` as primary address, or None.
+
+    An unknown account and a wrong password cost the same queries and one comparison each.
+    """
+    try:
+        address = normalise_address(username)
+    except AddressError:
+        address = ""
+    wanted = digest_secret(secret)
+    found = None
+    for app_password in AppPassword.objects.select_related("user").filter(
+        user__primary_address=address, user__suspended=False, revoked_at=None
+    ):
+        if hmac.compare_digest(bytes(app_password.digest), wanted):
+            found = app_password
+    if found:
+        AppPassword.objects.filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=Now() - LAST_USED_RESOLUTION), pk=found.pk
+        ).update(last_used_at=Now())
+    return found

@@ -1,0 +1,44 @@
+// The gateway card works without this file. It disables the checkbox while the unit inherits, and
+// shows what belongs to the choice as it stands: each element with data-shown-for names the states
+// it shows for, "saved" being the one where nothing is unsaved.
+"use strict";
+(() => {
+  function follow(form) {
+    const { allowed, choice } = form.elements;
+    let own = allowed.checked;
+
+    const inherits = () => choice?.value === "inherit";
+
+    function lockCheckbox() {
+      if (inherits() === allowed.disabled) return;
+      if (inherits()) own = allowed.checked;
+      allowed.disabled = inherits();
+      allowed.checked = inherits() ? form.dataset.inherited === "on" : own;
+    }
+
+    function showWhatBelongs() {
+      const chosen = inherits() ? "inherit" : allowed.checked ? "on" : "off";
+      const state = chosen === form.dataset.saved ? "saved" : chosen;
+      for (const element of document.querySelectorAll("[data-shown-for]")) {
+        element.hidden = !element.dataset.shownFor.split(" ").includes(state);
+      }
+      for (const element of form.querySelectorAll("[data-while-inherited]")) {
+        element.hidden = !inherits();
+      }
+    }
+
+    function sync() {
+      lockCheckbox();
+      showWhatBelongs();
+    }
+
+    form.addEventListener("change", sync);
+    // Going back brings the fields as they were left.
+    window.addEventListener("pageshow", sync);
+    sync();
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const form of document.querySelectorAll("[data-gateway]")) follow(form);
+  });
+})();

@@ -1,0 +1,39 @@
+// Every page works without this file. It gives menus and panels the Escape key, brings the focus
+// to the notice of a refused form, and makes the unit tree one tab stop with arrow keys.
+"use strict";
+
+function focusRefusal(root) {
+  root.querySelector("[data-focus]")?.focus();
+}
+
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(except)) menu.open = false;
+  }
+}
+
+function closePanel() {
+  const panel = document.querySelector("[data-panel]:target");
+  if (!panel) return;
+  const opener = document.querySelector(`a[href="#${panel.id}"]`);
+  location.hash = "content";
+  opener?.focus();
+}
+
+function onEscape(event) {
+  if (event.key !== "Escape") return;
+  const menu = document.querySelector("details.menu[open]");
+  if (!menu) return closePanel();
+  menu.open = false;
+  menu.querySelector("summary").focus();
+}
+
+function onPanelOpened() {
+  document.querySelector("[data-panel]:target a")?.focus();
+}
+
+document.addEventListener("keydown", onEscape);
+document.addEventListener("click", (event) => closeMenus(event.target));
+window.addEventListener("hashchange", onPanelOpened);
+document.addEventListener("DOMContentLoaded", () => focusRefusal(document));
+document.addEventListener("htmx:afterSwap", (event) => focusRefusal(event.detail.target));

@@ -1,0 +1,102 @@
+import uuid
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.utils import ProgrammingError
+
+from accounts.models import AuditEvent, Domain, RoleAssignment
+from accounts.models.people import cohort_count, home_cohort
+from accounts.services import people
+from accounts.services.audit import SYSTEM
+from accounts.services.directory import create_domain
+
+
+def test_cohorts_are_stable_and_spread_over_all_but_the_express_cohort():
+    cohorts = [home_cohort(uuid.UUID(int=number), 12) for number in range(2_400)]
+    assert set(cohorts) == set(range(1, 13))
+    assert all(150 < cohorts.count(cohort) < 250 for cohort in range(1, 13))
+    assert home_cohort(uuid.UUID(int=7), 12) == home_cohort(uuid.UUID(int=7), 12)
+
+
+def test_the_number_of_cohorts_is_the_one_of_the_first_migration(db, settings):
+    settings.OUTGATE_ROLLOUT_COHORTS = 3
+    assert cohort_count() == 12
+
+
+def test_an_account_gets_the_cohort_of_its_id(owner):
+    assert owner.cohort == home_cohort(owner.id, 12)
+
+
+def test_an_address_belongs_to_one_account_only(owner, colleague):
+    people.add_alias(actor=SYSTEM, user=colleague, address="office@yourdomain.com")
+    for address in ("USER@yourdomain.com", "office@yourdomain.com"):
+        with pytest.raises(ValidationError, match="belongs to an account already"):
+            people.add_alias(actor=SYSTEM, user=owner, address=address)
+
+
+def test_an_alias_lies_inside_the_own_domains(owner):
+    with pytest.raises(ValidationError, match="outside the organisation"):
+        people.add_alias(actor=SYSTEM, user=owner, address="user@partnerdomain.com")
+
+
+def test_alias_domains_give_every_address_a_twin(owner):
+    primary = Domain.objects.get()
+    create_domain(actor=SYSTEM, name="yourdomain.net", kind="alias", alias_of=primary)
+    people.add_alias(actor=SYSTEM, user=owner, address="yuki@yourdomain.com")
+    assert people.own_addresses(owner) == [
+        "user@yourdomain.com",
+        "yuki@yourdomain.com",
+        "user@yourdomain.net",
+        "yuki@yourdomain.net",
+    ]
+
+
+def test_only_an_account_inside_the_own_domains_can_be_an_administrator(organisation):
+    guest = people.create_user(
+        actor=SYSTEM, primary_address="guest@elsewhere.example", name="G", unit=organisation.root
+    )
+    with pytest.raises(ValidationError, match="outside the organisation"):
+        people.assign_role(actor=SYSTEM, user=guest, role=RoleAssignment.Role.SUPER_ADMIN)
+    people.assign_role(actor=SYSTEM, user=guest, role=RoleAssignment.Role.SUPPORT)
+
+
+def test_an_administrator_stops_being_one_when_its_domain_goes(unit_admin, organisation):
+    assert people.administers(unit_admin, organisation.sales)
+    Domain.objects.all().delete()
+    assert not people.administers(unit_admin, organisation.sales)
+
+
+def test_a_unit_administrator_acts_at_and_below_the_unit_only(unit_admin, organisation):
+    assert people.administers(unit_admin, organisation.partner_desk)
+    assert not people.administers(unit_admin, organisation.root)
+    assert not people.administers(unit_admin, organisation.support_unit)
+
+
+def test_a_role_is_given_once(super_admin):
+    with pytest.raises(ValidationError):
+        people.assign_role(actor=SYSTEM, user=super_admin, role="super_admin")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE accounts_auditevent SET name = ''",
+        "DELETE FROM accounts_auditevent",
+        "TRUNCATE accounts_auditevent",
+    ],
+)
+def test_the_application_can_neither_change_nor_delete_audit_events(owner, statement):
+    assert AuditEvent.objects.exists()
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+
+
+def test_suspending_twice_is_told_once(owner):
+    people.suspend_user(actor=SYSTEM, user=owner)
+    people.suspend_user(actor=SYSTEM, user=owner)
+    assert AuditEvent.objects.filter(name="account_suspended").count() == 1
