@@ -1,0 +1,76 @@
+from typing import Any
+
+from django.contrib import admin
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin import SupportAdmin, SupportInline
+from policies.models import GatewayPolicy, PolicyChange, RolloutWave
+from policies.services import change_progress
+
+
+def value_in_words(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return _("Inherit")
+    return _("On") if value["allowed"] else _("Off")
+
+
+@admin.register(GatewayPolicy)
+class GatewayPolicyAdmin(SupportAdmin):
+    list_display = ("unit", "setting", "saved_value", "version")
+    list_select_related = ("unit",)
+    search_fields = ("unit__name",)
+    search_help_text = gettext_lazy("Unit")
+    fields = ("unit", "setting", "saved_value", "version")
+
+    @admin.display(description=gettext_lazy("saved value"))
+    def saved_value(self, policy: GatewayPolicy) -> str:
+        return value_in_words(policy.value)
+
+
+class RolloutWaveInline(SupportInline):
+    model = RolloutWave
+    fields = ("cohort", "due_at", "applied_at", "superseded_at")
+
+
+@admin.register(PolicyChange)
+class PolicyChangeAdmin(SupportAdmin):
+    list_display = (
+        "created_at",
+        "unit_path",
+        "setting",
+        "old_value",
+        "new_value",
+        "version",
+        "actor_address",
+    )
+    list_filter = ("setting", "created_at")
+    search_fields = ("unit_path", "actor_address", "reason")
+    search_help_text = gettext_lazy("Unit, administrator or reason")
+    fields = (
+        "created_at",
+        "actor_address",
+        "unit_path",
+        "setting",
+        "old_value",
+        "new_value",
+        "reason",
+        "version",
+        "starts_at",
+        "complete_by",
+        "progress",
+    )
+    inlines = (RolloutWaveInline,)
+
+    @admin.display(description=gettext_lazy("old value"))
+    def old_value(self, change: PolicyChange) -> str:
+        return value_in_words(change.old)
+
+    @admin.display(description=gettext_lazy("new value"))
+    def new_value(self, change: PolicyChange) -> str:
+        return value_in_words(change.new)
+
+    @admin.display(description=gettext_lazy("reached"))
+    def progress(self, change: PolicyChange) -> str:
+        applied, total = change_progress(change)
+        return _("%(applied)d of %(total)d cohorts") % {"applied": applied, "total": total}
