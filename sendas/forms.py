@@ -1,0 +1,212 @@
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy
+
+from accounts.models import User
+from sendas.models import SendAs, SmtpMsa
+from sendas.services.addresses import Details, clean_new_address
+from sendas.services.connection import ConnectionTestError, GatewaySettings
+from smtp.address import AddressError, normalise_address
+
+OWN_SERVER, OUR_SERVERS = "own", "ours"
+TREAT_AS_ALIAS_HELP = gettext_lazy(
+    "Answers to mail that reached you at this address are written from it, as if both addresses "
+    "were one mailbox. Clear it if you write from it for somebody else."
+)
+# The name goes into header fields, where a line break would begin another one.
+NO_CONTROL_CHARACTERS = RegexValidator(
+    r"[\x00-\x1f\x7f-\x9f]",
+    gettext_lazy("Leave out line breaks and other control characters."),
+    inverse_match=True,
+)
+
+
+def _name_field() -> forms.CharField:
+    return forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=200,
+        validators=[NO_CONTROL_CHARACTERS],
+        help_text=gettext_lazy("Recipients see it before the address."),
+        error_messages={"required": gettext_lazy("Type the name that recipients see.")},
+    )
+
+
+def _alias_field() -> forms.BooleanField:
+    return forms.BooleanField(
+        label=gettext_lazy("Treat as an alias"), required=False, help_text=TREAT_AS_ALIAS_HELP
+    )
+
+
+class AddressForm(forms.Form):
+    """A new outside address of `user`."""
+
+    display_name = _name_field()
+    address = forms.CharField(
+        label=gettext_lazy("Address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": gettext_lazy("Type the address you want to send from.")},
+    )
+    treat_as_alias = _alias_field()
+
+    use_required_attribute = False
+
+    def __init__(self, user: User, data: Any, initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial)
+        self.user = user
+
+    def clean_address(self) -> str:
+        return clean_new_address(self.user, self.cleaned_data["address"])
+
+
+class DetailsForm(forms.Form):
+    """What can be changed of any address in the list."""
+
+    display_name = _name_field()
+    reply_to_address = forms.CharField(
+        label=gettext_lazy("Replies go to"),
+        max_length=254,
+        required=False,
+        widget=forms.EmailInput,
+        help_text=gettext_lazy("Empty: to the address itself."),
+    )
+    treat_as_alias = _alias_field()
+
+    use_required_attribute = False
+
+    def clean_reply_to_address(self) -> str:
+        address: str = self.cleaned_data["reply_to_address"]
+        try:
+            return normalise_address(address) if address else ""
+        except AddressError as error:
+            raise ValidationError(str(error)) from error
+
+    @property
+    def details(self) -> Details:
+        return Details(**self.cleaned_data)
+
+
+class ServerForm(forms.Form):
+    """Which server carries an address's mail, and how to sign in there.
+
+    What is typed for an own server is kept, but not checked, while "our servers" is chosen.
+    """
+
+    route = forms.ChoiceField(
+        label=gettext_lazy("Which server carries its mail?"),
+        choices=[
+            (OWN_SERVER, gettext_lazy("Through the address’s own server")),
+            (OUR_SERVERS, gettext_lazy("By our servers")),
+        ],
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choose one of the two.")},
+    )
+    host = forms.CharField(
+        label=gettext_lazy("Server"),
+        max_length=253,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
+        error_messages={"required": gettext_lazy("Type the name of the SMTP server.")},
+    )
+    port = forms.TypedChoiceField(label=gettext_lazy("Port"), coerce=int)
+    security_mode = forms.ChoiceField(
+        label=gettext_lazy("Encryption"),
+        choices=SmtpMsa.SECURITY_CHOICES,
+        help_text=gettext_lazy("STARTTLS goes with port 587, TLS from the start with 465."),
+    )
+    username = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=254,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),
+        error_messages={"required": gettext_lazy("Type the user name for this server.")},
+    )
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        max_length=500,
+        strip=False,
+        # Never rendered with its value: a page does not hold a password.
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        error_messages={"required": gettext_lazy("Type the password for this server.")},
+    )
+
+    use_required_attribute = False
+
+    def __init__(self, data: Any, *, address: str, route: str, msa: SmtpMsa | None = None) -> None:
+        """`route` is chosen where the address has no server yet."""
+        super().__init__(data, initial=_server_initial(address, route, msa))
+        port = self.fields["port"]
+        port.choices = _port_choices()  # type: ignore[attr-defined]
+        self.fields["password"].required = msa is None
+        self.test_error: ConnectionTestError | None = None
+
+    def clean_host(self) -> str:
+        host: str = self.cleaned_data["host"]
+        return host.lower().removesuffix(".")
+
+    def clean(self) -> None:
+        if not self.uses_own_server:
+            for name in ("host", "port", "security_mode", "username", "password"):
+                self.errors.pop(name, None)
+
+    @property
+    def uses_own_server(self) -> bool:
+        return self.cleaned_data.get("route") == OWN_SERVER
+
+    @property
+    def gateway(self) -> GatewaySettings:
+        """With an empty password where the stored one is to be kept."""
+        return GatewaySettings(
+            **{name: self.cleaned_data[name] for name in GatewaySettings._fields}
+        )
+
+    def refuse(self, refusal: ValidationError | ConnectionTestError) -> None:
+        """Put the reason beside the field that has to be looked at."""
+        if isinstance(refusal, ConnectionTestError):
+            self.test_error = refusal
+            self.add_error(refusal.field, refusal.text)
+        else:
+            self.add_error(None, refusal)
+
+
+class CodeForm(forms.Form):
+    """The code that proves one address; several stand on one page, so ids carry the row's."""
+
+    code = forms.CharField(
+        label=gettext_lazy("Code"),
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={
+                "inputmode": "numeric",
+                "autocomplete": "one-time-code",
+                "placeholder": "········",
+            }
+        ),
+        error_messages={"required": gettext_lazy("Type the code from the mail.")},
+    )
+
+    use_required_attribute = False
+
+    def __init__(self, send_as: SendAs, data: Any = None) -> None:
+        super().__init__(data, auto_id=f"id_%s_{send_as.pk}")
+        self.send_as = send_as
+
+
+def _server_initial(address: str, route: str, msa: SmtpMsa | None) -> dict[str, Any]:
+    if msa is None:
+        return {"route": route, "username": address, "port": "587"}
+    return {
+        "route": OWN_SERVER,
+        "host": msa.host,
+        "port": str(msa.port),
+        "security_mode": msa.security_mode,
+        "username": msa.username,
+    }
+
+
+def _port_choices() -> list[tuple[str, str]]:
+    """The usual two first, then what else the operator allows."""
+    ports = sorted(settings.OUTGATE_EGRESS_PORTS, key=lambda port: (port not in (587, 465), port))
+    return [(str(port), str(port)) for port in ports]

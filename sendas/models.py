@@ -1,0 +1,148 @@
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from smtp.client import Security
+
+
+class SendAs(models.Model):
+    """An address that an account may choose as From, named as in Gmail's API.
+
+    The primary address and own aliases need no row: one exists only to hold what the person chose
+    for them, and then says nothing about verification, so that it is worth nothing once the alias
+    is gone.
+    """
+
+    class VerificationStatus(models.TextChoices):
+        NOT_NEEDED = "", _("Own address")
+        PENDING = "pending", _("Waiting for proof")
+        ACCEPTED = "accepted", _("Verified")
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="send_as", verbose_name=_("account")
+    )
+    send_as_email = models.EmailField(_("address"), max_length=254)
+    display_name = models.CharField(_("name"), max_length=200, blank=True)
+    reply_to_address = models.EmailField(_("reply-to address"), max_length=254, blank=True)
+    treat_as_alias = models.BooleanField(_("treat as an alias"), default=True)
+    is_default = models.BooleanField(_("default"), default=False)
+    verification_status = models.CharField(
+        _("verification"), max_length=8, choices=VerificationStatus.choices, blank=True
+    )
+    verified_at = models.DateTimeField(_("verified"), null=True, editable=False)
+    created_at = models.DateTimeField(_("added"), db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("send-as address")
+        verbose_name_plural = _("send-as addresses")
+        ordering = ("created_at", "id")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "send_as_email"], name="send_as_once"),
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(is_default=True), name="one_default_send_as"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_default=False) | ~Q(verification_status="pending"),
+                name="default_is_not_pending",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.send_as_email
+
+    @property
+    def is_pending(self) -> bool:
+        return self.verification_status == self.VerificationStatus.PENDING
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.verification_status == self.VerificationStatus.ACCEPTED
+
+
+class SmtpMsa(models.Model):
+    """The gateway of a send-as address: its own SMTP server and the credential for it.
+
+    The credential is encrypted and bound to this row's address, host, port, TLS mode and user
+    name (sendas/credentials.py). `credential_id` is new with every password: connections are
+    pooled by it, so none outlives the password it was opened with.
+    """
+
+    SECURITY_CHOICES = [
+        (Security.STARTTLS.value, _("STARTTLS, certificate checked")),
+        (Security.SSL.value, _("TLS from the start, certificate checked")),
+    ]
+
+    send_as = models.OneToOneField(
+        SendAs, on_delete=models.CASCADE, related_name="smtp_msa", verbose_name=_("address")
+    )
+    host = models.CharField(_("server"), max_length=253)
+    port = models.PositiveIntegerField(_("port"))
+    security_mode = models.CharField(_("encryption"), max_length=8, choices=SECURITY_CHOICES)
+    username = models.CharField(_("user name"), max_length=254)
+    credential_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    key_id = models.CharField(max_length=40, editable=False)
+    ciphertext = models.BinaryField(editable=False)
+    signed_in_at = models.DateTimeField(_("last signed in"), null=True, editable=False)
+    # Set when the server refused the password: nothing is tried again until a new one is tested.
+    refused_at = models.DateTimeField(_("password refused"), null=True, editable=False)
+    refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
+
+    class Meta:
+        verbose_name = _("SMTP server of an address")
+        verbose_name_plural = _("SMTP servers of addresses")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class OwnershipProof(models.Model):
+    """A link (24 h) and a code (15 min) sent to an address, both kept as digests only."""
+
+    send_as = models.ForeignKey(SendAs, on_delete=models.CASCADE, related_name="proofs")
+    link_digest = models.CharField(max_length=64, unique=True)
+    code_digest = models.CharField(max_length=64)
+    sent_at = models.DateTimeField()
+    code_valid_until = models.DateTimeField()
+    link_valid_until = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-sent_at",)
+
+    def __str__(self) -> str:
+        return f"{self.send_as_id} {self.sent_at}"
+
+
+class VerificationMail(models.Model):
+    """That a mail with a code went to an address: the limits count these, whoever asked."""
+
+    address = models.EmailField(max_length=254)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    sent_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["address", "sent_at"]),
+            models.Index(fields=["user", "sent_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class ConnectionTest(models.Model):
+    """That an account had a server tested: a few an hour, so that it is no port scanner."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["user", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.at}"

@@ -1,0 +1,292 @@
+"""A person's send-as addresses: listing, adding, changing, removing."""
+
+import uuid
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from accounts.services.audit import Actor, record_event
+from accounts.services.people import in_own_domains, own_addresses
+from policies.models import Setting
+from policies.services import applied_value
+from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
+from sendas.models import OwnershipProof, SendAs, SmtpMsa
+from sendas.services.connection import GatewaySettings, check_connection
+from smtp.address import AddressError, normalise_address
+
+OUTSIDE_LIMIT = 99  # per account
+
+
+class ListedAddress(NamedTuple):
+    """A line of "Send mail as": an own address, or one with a row. `row` may be None."""
+
+    address: str
+    display_name: str
+    is_primary: bool
+    is_own: bool
+    is_default: bool
+    row: SendAs | None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its owner still has to prove it; an own address needs no proof."""
+        return not self.is_own and self.row is not None and self.row.is_pending
+
+    @property
+    def proof(self) -> OwnershipProof | None:
+        """The mail with link and code that is open, if any."""
+        return next(iter(self.row.proofs.all()), None) if self.row else None
+
+
+class Details(NamedTuple):
+    """What a person chooses for an address besides its server."""
+
+    display_name: str
+    reply_to_address: str = ""
+    treat_as_alias: bool = True
+
+
+def list_addresses(user: User) -> list[ListedAddress]:
+    """Primary first, own aliases, then outside addresses in the order they were added."""
+    kept = user.send_as.select_related("smtp_msa").prefetch_related("proofs")
+    rows = {row.send_as_email: row for row in kept}
+    own = own_addresses(user)
+    outside = [
+        address for address, row in rows.items() if address not in own and row.verification_status
+    ]
+    chosen = next((a for a in (*own, *outside) if a in rows and rows[a].is_default), own[0])
+    return [
+        ListedAddress(
+            address=address,
+            display_name=rows[address].display_name if address in rows else user.name,
+            is_primary=address == user.primary_address,
+            is_own=address in own,
+            is_default=address == chosen,
+            row=rows.get(address),
+        )
+        for address in (*own, *outside)
+    ]
+
+
+def clean_new_address(user: User, address: str) -> str:
+    """The address as it is kept. Raise ValidationError where it can't be added."""
+    try:
+        address = normalise_address(address)
+    except AddressError as error:
+        raise ValidationError(str(error)) from error
+    if address in own_addresses(user):
+        raise ValidationError(_("%(address)s is yours already.") % {"address": address})
+    outside = user.send_as.exclude(verification_status="")
+    if outside.filter(send_as_email=address).exists():
+        raise ValidationError(_("%(address)s stands in your list already.") % {"address": address})
+    if outside.count() >= OUTSIDE_LIMIT:
+        raise ValidationError(
+            _("Your list holds %(number)s outside addresses, and takes no more. Delete one first.")
+            % {"number": OUTSIDE_LIMIT}
+        )
+    return address
+
+
+def may_have_gateway(user: User, address: str) -> bool:
+    """Whether policy lets the account use an own server for `address`, as applied now."""
+    applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+    return applied.allowed and not in_own_domains(address)
+
+
+def add_address(
+    *, actor: Actor, user: User, address: str, details: Details, gateway: GatewaySettings | None
+) -> SendAs:
+    """Add an address, still to be proved; a gateway is contacted and signed in to first.
+
+    Raise ValidationError, or ConnectionTestError; nothing is kept then.
+    """
+    address = clean_new_address(user, address)
+    if gateway:
+        _check_gateway(user, address, gateway)
+    with transaction.atomic():
+        # A row without status belonged to an alias that is gone: it starts anew.
+        user.send_as.filter(send_as_email=address, verification_status="").delete()
+        send_as, created = SendAs.objects.get_or_create(
+            user=user,
+            send_as_email=address,
+            defaults={
+                **details._asdict(),
+                "verification_status": SendAs.VerificationStatus.PENDING,
+            },
+        )
+        if not created:
+            raise ValidationError(
+                _("%(address)s stands in your list already.") % {"address": address}
+            )
+        if gateway:
+            _keep_gateway(send_as, gateway)
+        record_event(
+            actor,
+            "send_as_added",
+            address,
+            account=user.primary_address,
+            gateway=gateway.host if gateway else "",
+        )
+    return send_as
+
+
+def change_details(*, actor: Actor, user: User, address: str, details: Details) -> SendAs:
+    """Change name, reply-to and alias treatment of any address in the person's list."""
+    with transaction.atomic():
+        send_as, _created = SendAs.objects.update_or_create(
+            user=user, send_as_email=_listed(user, address).address, defaults=details._asdict()
+        )
+        record_event(actor, "send_as_changed", address, account=user.primary_address)
+    return send_as
+
+
+def set_gateway(*, actor: Actor, send_as: SendAs, gateway: GatewaySettings) -> None:
+    """Give the address another server or credential, after a test of it.
+
+    An empty password keeps the stored one, only while server, port, encryption and user name
+    stay. Raise ValidationError or ConnectionTestError; the old gateway is kept then.
+    """
+    gateway = _with_stored_password(send_as, gateway)
+    _check_gateway(send_as.user, send_as.send_as_email, gateway)
+    with transaction.atomic():
+        _void_proofs(send_as)
+        _keep_gateway(send_as, gateway)
+        record_event(
+            actor,
+            "gateway_set",
+            send_as.send_as_email,
+            account=send_as.user.primary_address,
+            host=gateway.host,
+            port=gateway.port,
+        )
+
+
+def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
+    """Send the address's mail by our servers from now on; the stored password is wiped."""
+    with transaction.atomic():
+        _void_proofs(send_as)
+        removed, _by_model = SmtpMsa.objects.filter(send_as=send_as).delete()
+        if removed:
+            record_event(
+                actor,
+                "gateway_removed",
+                send_as.send_as_email,
+                account=send_as.user.primary_address,
+            )
+
+
+def make_default(*, actor: Actor, user: User, address: str) -> None:
+    """Fill From with this address from now on; the default before it falls."""
+    listed = _listed(user, address)
+    if listed.is_pending:
+        raise ValidationError(
+            _("%(address)s can become the default once it is verified.") % {"address": address}
+        )
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)
+        user.send_as.filter(is_default=True).update(is_default=False)
+        if not listed.is_primary:
+            chosen: dict[str, Any] = {"is_default": True}
+            if listed.row and listed.row.is_pending:
+                # Its owner began to prove it, then it became an alias: that needs no proof.
+                chosen["verification_status"] = SendAs.VerificationStatus.NOT_NEEDED
+            SendAs.objects.update_or_create(
+                user=user,
+                send_as_email=listed.address,
+                defaults=chosen,
+                create_defaults={**chosen, "display_name": listed.display_name},
+            )
+        record_event(actor, "send_as_default", address, account=user.primary_address)
+
+
+def delete_address(*, actor: Actor, send_as: SendAs) -> None:
+    """Remove an outside address with its server, credential and proofs."""
+    with transaction.atomic():
+        record_event(
+            actor,
+            "send_as_deleted",
+            send_as.send_as_email,
+            account=send_as.user.primary_address,
+        )
+        send_as.delete()
+
+
+def gateway_password(msa: SmtpMsa) -> str:
+    """The password for the server. Raises CredentialError. Never log, show or return it."""
+    return unseal(Sealed(msa.key_id, bytes(msa.ciphertext)), _binding(msa.send_as_id, msa))
+
+
+def record_refusal(*, credential_id: uuid.UUID, reply: str) -> None:
+    """The server refused the password: it is not tried again until its owner types a new one."""
+    SmtpMsa.objects.filter(credential_id=credential_id, refused_at=None).update(
+        refused_at=Now(), refusal=reply[:500]
+    )
+
+
+def _listed(user: User, address: str) -> ListedAddress:
+    for listed in list_addresses(user):
+        if listed.address == address:
+            return listed
+    raise ValidationError(_("%(address)s is not in your list.") % {"address": address})
+
+
+def _check_gateway(user: User, address: str, gateway: GatewaySettings) -> None:
+    if in_own_domains(address):
+        raise ValidationError(
+            _("%(address)s lies inside the organisation's domains, so our servers carry its mail.")
+            % {"address": address}
+        )
+    if not may_have_gateway(user, address):
+        raise ValidationError(
+            _("Own servers are off for your account. Your administrator can turn them on.")
+        )
+    check_connection(user=user, gateway=gateway)
+
+
+def _with_stored_password(send_as: SendAs, gateway: GatewaySettings) -> GatewaySettings:
+    if gateway.password:
+        return gateway
+    msa = SmtpMsa.objects.filter(send_as=send_as).first()
+    if msa is None or _binding(send_as.pk, msa) != _binding(send_as.pk, gateway):
+        raise ValidationError(
+            {"password": _("Type the password: the stored one belongs to another server or user.")}
+        )
+    try:
+        return gateway._replace(password=gateway_password(msa))
+    except CredentialError as error:
+        raise ValidationError(
+            {"password": _("Type the password again: the stored one can't be read any more.")}
+        ) from error
+
+
+def _void_proofs(send_as: SendAs) -> None:
+    """A proof that is under way is for the settings it was asked with."""
+    if SendAs.objects.select_for_update().get(pk=send_as.pk).is_pending:
+        send_as.proofs.all().delete()
+
+
+def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
+    sealed = seal(gateway.password, _binding(send_as.pk, gateway))
+    SmtpMsa.objects.update_or_create(
+        send_as=send_as,
+        defaults={
+            "host": gateway.host,
+            "port": gateway.port,
+            "security_mode": gateway.security_mode,
+            "username": gateway.username,
+            "credential_id": uuid.uuid4(),
+            "key_id": sealed.key_id,
+            "ciphertext": sealed.ciphertext,
+            "signed_in_at": Now(),
+            "refused_at": None,
+            "refusal": "",
+        },
+    )
+
+
+def _binding(send_as_id: int, server: SmtpMsa | GatewaySettings) -> Binding:
+    return Binding(send_as_id, server.host, server.port, server.security_mode, server.username)

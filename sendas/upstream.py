@@ -1,0 +1,70 @@
+"""How Outgate reaches a server that a person named: one guard, one TLS context, one own name."""
+
+import ssl
+from functools import cache
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+from smtp.client import (
+    Connection,
+    Credential,
+    Security,
+    Server,
+    client_tls_context,
+    connect,
+)
+from smtp.egress import EgressGuard
+
+RELAY_SCHEMES = {
+    "smtp": (Security.NONE, 25),
+    "smtp+starttls": (Security.STARTTLS, 587),
+    "smtps": (Security.SSL, 465),
+}
+
+
+@cache
+def egress_guard() -> EgressGuard:
+    return EgressGuard(
+        allowed_networks=settings.OUTGATE_EGRESS_NETWORKS, ports=settings.OUTGATE_EGRESS_PORTS
+    )
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Verifies against the system's roots, or those that SSL_CERT_FILE names."""
+    return client_tls_context()
+
+
+async def open_gateway(server: Server, credential: Credential) -> Connection:
+    """Connect and sign in to a server that a person named. Raises smtp.client.SmtpFailure."""
+    return await connect(
+        server,
+        credential=credential,
+        guard=egress_guard(),
+        tls=tls_context(),
+        hostname=settings.OUTGATE_HOSTNAME,
+    )
+
+
+async def open_relay() -> Connection:
+    """Connect to the organisation's own relay: the operator named it, so no guard asks."""
+    server, credential = relay()
+    return await connect(
+        server,
+        credential=credential,
+        guard=None,
+        tls=tls_context(),
+        hostname=settings.OUTGATE_HOSTNAME,
+    )
+
+
+@cache
+def relay() -> tuple[Server, Credential | None]:
+    """OUTGATE_RELAY_URL: `smtp://`, `smtp+starttls://` or `smtps://`, with user and password."""
+    url = urlsplit(settings.OUTGATE_RELAY_URL)
+    security, port = RELAY_SCHEMES[url.scheme]
+    server = Server(url.hostname or "", url.port or port, security)
+    if url.username is None:
+        return server, None
+    return server, Credential(unquote(url.username), unquote(url.password or ""))

@@ -1,0 +1,306 @@
+"""A person's own settings: the addresses to send from. Every page works without JavaScript."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from accounts.requests import SignedInRequest, actor_of
+from sendas.access import listed_address, outside_address, own_address, ownership_link
+from sendas.forms import (
+    OUR_SERVERS,
+    OWN_SERVER,
+    AddressForm,
+    CodeForm,
+    DetailsForm,
+    ServerForm,
+)
+from sendas.models import SendAs
+from sendas.services.addresses import (
+    OUTSIDE_LIMIT,
+    Details,
+    ListedAddress,
+    add_address,
+    change_details,
+    delete_address,
+    list_addresses,
+    make_default,
+    may_have_gateway,
+    remove_gateway,
+    set_gateway,
+)
+from sendas.services.allowance import gateway_allowance
+from sendas.services.connection import ConnectionTestError, GatewaySettings
+from sendas.services.proof import confirm_code, confirm_link, send_proof
+from smtp.address import split_address
+
+# Session key of an address that waits for the choice of its server. It never holds a password.
+DRAFT = "sendas_draft"
+
+page = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@page
+@login_required
+def address_list(request: SignedInRequest) -> HttpResponse:
+    """The list; each action's button carries the address it is for."""
+    if request.method != "POST":
+        return _show_list(request)
+    for action, act in LIST_ACTIONS.items():
+        if action in request.POST:
+            return act(request, listed_address(request, request.POST[action]))
+    return HttpResponseBadRequest()
+
+
+def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> HttpResponse:
+    listing = list_addresses(request.user)
+    context = {
+        "rows": [(listed, _code_form(listed, refused)) for listed in listing],
+        "allowance": gateway_allowance(request.user),
+        "outside_count": sum(not listed.is_own for listed in listing),
+        "outside_limit": OUTSIDE_LIMIT,
+    }
+    return render(request, "sendas/list.html", context)
+
+
+def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | None:
+    if refused and refused.send_as == listed.row:
+        return refused
+    return CodeForm(listed.row) if listed.is_pending and listed.row else None
+
+
+def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
+    try:
+        make_default(actor=actor_of(request), user=request.user, address=listed.address)
+    except ValidationError as refusal:
+        _tell(request, "bad", refusal.messages[0])
+    return redirect("sendas:list")
+
+
+def _send_again(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
+    if listed.is_pending and listed.row:
+        _send_proof(request, listed.row)
+    return redirect("sendas:list")
+
+
+def _confirm_code(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
+    if not listed.is_pending or listed.row is None:
+        return redirect("sendas:list")  # a second click, or the link was faster
+    form = CodeForm(listed.row, request.POST)
+    if form.is_valid():
+        try:
+            confirm_code(
+                actor=actor_of(request), send_as=listed.row, code=form.cleaned_data["code"]
+            )
+        except ValidationError as refusal:
+            form.add_error("code", refusal)
+        else:
+            return _confirmed(request, listed.address)
+    return _show_list(request, refused=form)
+
+
+LIST_ACTIONS = {
+    "make_default": _make_default,
+    "send_again": _send_again,
+    "confirm": _confirm_code,
+}
+
+
+@page
+@login_required
+def add(request: SignedInRequest) -> HttpResponse:
+    """Step 1: the address. It is added at once where it can have no server of its own."""
+    initial = request.session.get(DRAFT) or {
+        "display_name": request.user.name,
+        "treat_as_alias": True,
+    }
+    form = AddressForm(request.user, _posted(request), initial)
+    if form.is_valid():
+        if may_have_gateway(request.user, form.cleaned_data["address"]):
+            request.session[DRAFT] = form.cleaned_data
+            return redirect("sendas:server")
+        try:
+            return _add(request, form.cleaned_data, None)
+        except ValidationError as refusal:
+            form.add_error(None, refusal)
+    context = {"form": form, "allowance": gateway_allowance(request.user)}
+    return render(request, "sendas/add.html", context)
+
+
+@sensitive_post_parameters("password")
+@page
+@login_required
+def server(request: SignedInRequest) -> HttpResponse:
+    """Step 2: which server carries the drafted address's mail."""
+    draft = request.session.get(DRAFT)
+    if draft is None:
+        return redirect("sendas:add")
+    # What was posted is kept on the page, even if the policy went off meanwhile.
+    if request.method != "POST" and not may_have_gateway(request.user, draft["address"]):
+        return redirect("sendas:add")
+    form = ServerForm(_posted(request), address=draft["address"], route=OWN_SERVER)
+    if form.is_valid():
+        try:
+            return _add(request, draft, form.gateway if form.uses_own_server else None)
+        except (ValidationError, ConnectionTestError) as refusal:
+            form.refuse(refusal)
+    context = {**_preview(request, draft["address"], draft["display_name"]), "form": form}
+    return render(request, "sendas/server.html", context)
+
+
+def _add(
+    request: SignedInRequest, draft: dict[str, Any], gateway: GatewaySettings | None
+) -> HttpResponse:
+    send_as = add_address(
+        actor=actor_of(request),
+        user=request.user,
+        address=draft["address"],
+        details=Details(draft["display_name"], treat_as_alias=draft["treat_as_alias"]),
+        gateway=gateway,
+    )
+    request.session.pop(DRAFT, None)
+    _send_proof(request, send_as)
+    return redirect("sendas:list")
+
+
+@page
+@login_required
+def edit_own(request: SignedInRequest) -> HttpResponse:
+    """The primary address or an own alias, named by `?address=`: it may have no row yet."""
+    listed = own_address(request, request.GET.get("address", ""))
+    form = DetailsForm(_posted(request), initial=_details_of(listed))
+    if form.is_valid():
+        _change_details(request, listed.address, form)
+        return redirect("sendas:list")
+    return render(request, "sendas/edit.html", {"form": form, "address": listed.address})
+
+
+@sensitive_post_parameters("password")
+@page
+@login_required
+def edit(request: SignedInRequest, pk: int) -> HttpResponse:
+    """An outside address: its details, and its server where it has or may have one."""
+    send_as = outside_address(request, pk)
+    address = send_as.send_as_email
+    posted = _posted(request)
+    form = DetailsForm(posted, initial=_details_of(listed_address(request, address)))
+    server_form = _server_form(send_as, posted)
+    # The server first: where that is refused, nothing is changed.
+    if form.is_valid() and _save_server(request, send_as, server_form):
+        _change_details(request, address, form)
+        if send_as.is_pending and not send_as.proofs.exists():
+            _send_proof(request, send_as)
+        return redirect("sendas:list")
+    context = {
+        **_preview(request, address, send_as.display_name),
+        "form": form,
+        "server_form": server_form,
+        "send_as": send_as,
+        "allowed": may_have_gateway(request.user, address),
+    }
+    return render(request, "sendas/edit.html", context)
+
+
+def _server_form(send_as: SendAs, posted: Any) -> ServerForm | None:
+    msa = getattr(send_as, "smtp_msa", None)
+    if msa is None and not may_have_gateway(send_as.user, send_as.send_as_email):
+        return None
+    return ServerForm(posted, address=send_as.send_as_email, route=OUR_SERVERS, msa=msa)
+
+
+def _save_server(request: SignedInRequest, send_as: SendAs, form: ServerForm | None) -> bool:
+    """False where it can't be kept; the form says why."""
+    if form is None or not form.has_changed():
+        return True
+    if not form.is_valid():
+        return False
+    actor = actor_of(request)
+    try:
+        if form.uses_own_server:
+            set_gateway(actor=actor, send_as=send_as, gateway=form.gateway)
+        else:
+            remove_gateway(actor=actor, send_as=send_as)
+    except (ValidationError, ConnectionTestError) as refusal:
+        form.refuse(refusal)
+        return False
+    return True
+
+
+@page
+@login_required
+def delete(request: SignedInRequest, pk: int) -> HttpResponse:
+    """Ask, then remove the address with its server and password."""
+    send_as = outside_address(request, pk)
+    if request.method != "POST":
+        return render(request, "sendas/delete.html", {"send_as": send_as})
+    delete_address(actor=actor_of(request), send_as=send_as)
+    _tell(request, "neutral", _("%s is deleted.") % send_as.send_as_email)
+    return redirect("sendas:list")
+
+
+@page
+@login_required
+def confirm(request: SignedInRequest, token: str) -> HttpResponse:
+    """Where the link in the mail leads. Opening it confirms nothing: mail scanners open links."""
+    proof = ownership_link(request, token)
+    if proof is None:
+        return render(request, "sendas/confirm.html", status=404)
+    if request.method != "POST":
+        return render(request, "sendas/confirm.html", {"send_as": proof.send_as})
+    try:
+        confirm_link(actor=actor_of(request), proof=proof)
+    except ValidationError:  # used in the same moment: by code, or by a second click
+        return render(request, "sendas/confirm.html", status=404)
+    return _confirmed(request, proof.send_as.send_as_email)
+
+
+def _posted(request: SignedInRequest) -> Any:
+    return request.POST if request.method == "POST" else None
+
+
+def _details_of(listed: ListedAddress) -> dict[str, Any]:
+    row = listed.row
+    return {
+        "display_name": listed.display_name,
+        "reply_to_address": row.reply_to_address if row else "",
+        "treat_as_alias": row.treat_as_alias if row else True,
+    }
+
+
+def _change_details(request: SignedInRequest, address: str, form: DetailsForm) -> None:
+    change_details(
+        actor=actor_of(request), user=request.user, address=address, details=form.details
+    )
+
+
+def _preview(request: SignedInRequest, address: str, display_name: str) -> dict[str, Any]:
+    """What the page shows of a message on either route."""
+    return {
+        "address": address,
+        "display_name": display_name,
+        "domain": split_address(address)[1],
+        "own_domain": split_address(request.user.primary_address)[1],
+    }
+
+
+def _send_proof(request: SignedInRequest, send_as: SendAs) -> None:
+    try:
+        send_proof(send_as)
+    except ValidationError as refusal:
+        _tell(request, "bad", refusal.messages[0])
+
+
+def _confirmed(request: SignedInRequest, address: str) -> HttpResponse:
+    _tell(request, "ok", _("%s is yours and can be chosen as From at once.") % address)
+    return redirect("sendas:list")
+
+
+def _tell(request: SignedInRequest, kind: str, title: str) -> None:
+    """Leave a notice for the next page; `kind` as parts/notice.html knows it."""
+    messages.info(request, title, extra_tags=kind)

@@ -1,0 +1,148 @@
+"""A partner's mail server that keeps what it gets, and an owner who may use it."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Thread
+
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from policies.models import AppliedPolicy, Setting
+from sendas import upstream
+from sendas.models import SendAs
+from sendas.services.connection import GatewaySettings
+from tests.smtp.certificates import Authority
+
+PARTNER = "user.name@partnerdomain.com"
+CANARY = "canary-7f3a-password"
+
+
+@dataclass
+class PartnerServer:
+    """One running aiosmtpd; `tried` holds the passwords that reached it."""
+
+    port: int = 0
+    tried: list[str] = field(default_factory=list)
+
+    async def handle_DATA(  # noqa: N802 aiosmtpd's name
+        self, server: object, session: Session, envelope: Envelope
+    ) -> str:
+        return "250 2.0.0 Kept"
+
+    def authenticate(
+        self, server: object, session: Session, envelope: Envelope, kind: str, sent: LoginPassword
+    ) -> AuthResult:
+        self.tried.append(sent.password.decode())
+        if sent == LoginPassword(PARTNER.encode(), CANARY.encode()):
+            return AuthResult(success=True)
+        return AuthResult(success=False, handled=False)
+
+
+@contextlib.contextmanager
+def partner_server(
+    *, tls_from_start: ssl.SSLContext | None = None, **options: object
+) -> Iterator[PartnerServer]:
+    """On a free port of 127.0.0.1, with an event loop of its own in a thread."""
+    partner = PartnerServer()
+    loop = asyncio.new_event_loop()
+
+    def session() -> SMTP:
+        return SMTP(partner, authenticator=partner.authenticate, loop=loop, **options)
+
+    async def start() -> asyncio.Server:
+        return await loop.create_server(session, "127.0.0.1", 0, ssl=tls_from_start)
+
+    async def stop() -> None:
+        server.close()
+        sessions = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in sessions:
+            each.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
+
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    partner.port = server.sockets[0].getsockname()[1]
+    try:
+        yield partner
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+    """The authority, trusted by the application as an operator would have it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    upstream.tls_context.cache_clear()
+    yield authority
+    upstream.tls_context.cache_clear()
+
+
+@pytest.fixture
+def partner(trusted: Authority, open_ports) -> Iterator[PartnerServer]:
+    """STARTTLS on localhost; knows PARTNER by CANARY."""
+    tls = trusted.server_context()
+    with partner_server(tls_context=tls, require_starttls=True) as server:
+        open_ports(server.port)
+        yield server
+
+
+@pytest.fixture
+def open_ports(settings) -> Iterator[object]:
+    """Lets gateways use further ports, as an operator does."""
+
+    def allow(*ports: int) -> None:
+        settings.OUTGATE_EGRESS_PORTS = settings.OUTGATE_EGRESS_PORTS | set(ports)
+        upstream.egress_guard.cache_clear()
+
+    yield allow
+    upstream.egress_guard.cache_clear()
+
+
+@pytest.fixture
+def allowed(owner) -> None:
+    """Own servers are on for the owner's unit and cohort."""
+    apply_policy(owner, value={"allowed": True})
+
+
+def apply_policy(user, *, value: dict[str, bool] | None, version: int = 1) -> AppliedPolicy:
+    """What a wave leaves behind for the user's cohort."""
+    return AppliedPolicy.objects.create(
+        cohort=user.cohort,
+        unit=user.unit,
+        setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        value=value,
+        version=version,
+    )
+
+
+def gateway_at(port: int, **changes: object) -> GatewaySettings:
+    settings = GatewaySettings("localhost", port, "starttls", PARTNER, CANARY)
+    return settings._replace(**changes)
+
+
+def make_send_as(
+    user,
+    *,
+    address: str = PARTNER,
+    status: str = SendAs.VerificationStatus.ACCEPTED,
+    name: str = "User Name",
+) -> SendAs:
+    return SendAs.objects.create(
+        user=user, send_as_email=address, display_name=name, verification_status=status
+    )
+
+
+def make_pending(user, *, address: str = PARTNER) -> SendAs:
+    return make_send_as(user, address=address, status=SendAs.VerificationStatus.PENDING)

@@ -1,0 +1,322 @@
+"""A person's list: what stands in it, what changes it, and what is worth nothing."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from accounts.models import Alias, AuditEvent, Domain
+from accounts.services.audit import SYSTEM, Actor
+from accounts.services.directory import create_domain
+from accounts.services.people import add_alias, remove_alias
+from delivery.routing import Refusal, Rule, decide
+from delivery.services import load_account, load_settings
+from policies.models import Setting
+from policies.services import change_policy
+from sendas.models import SendAs, SmtpMsa
+from sendas.services.addresses import (
+    OUTSIDE_LIMIT,
+    Details,
+    add_address,
+    change_details,
+    clean_new_address,
+    delete_address,
+    gateway_password,
+    list_addresses,
+    make_default,
+    may_have_gateway,
+    record_refusal,
+    remove_gateway,
+    set_gateway,
+)
+from sendas.services.allowance import gateway_allowance
+from sendas.services.connection import ConnectionTestError
+from sendas.services.proof import send_proof
+from tests.sendas.conftest import (
+    CANARY,
+    PARTNER,
+    apply_policy,
+    gateway_at,
+    make_pending,
+    make_send_as,
+)
+
+ALIAS = "sales@yourdomain.com"
+DETAILS = Details("User Name")
+
+
+@pytest.fixture
+def alias(owner) -> Alias:
+    return add_alias(actor=SYSTEM, user=owner, address=ALIAS)
+
+
+def add(user, *, address: str = PARTNER, gateway=None) -> SendAs:
+    return add_address(actor=SYSTEM, user=user, address=address, details=DETAILS, gateway=gateway)
+
+
+def set_to(send_as, gateway) -> None:
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway)
+
+
+def default_of(user) -> str:
+    return next(listed.address for listed in list_addresses(user) if listed.is_default)
+
+
+def test_primary_and_aliases_stand_in_the_list_by_themselves(owner, alias):
+    create_domain(
+        actor=SYSTEM, name="yourdomain.net", kind=Domain.Kind.ALIAS,
+        alias_of=Domain.objects.get(name="yourdomain.com"),
+    )  # fmt: skip
+    make_send_as(owner)
+    listing = list_addresses(owner)
+    assert [listed.address for listed in listing] == [
+        "user@yourdomain.com",
+        ALIAS,
+        "user@yourdomain.net",
+        "sales@yourdomain.net",
+        PARTNER,
+    ]
+    assert [listed.is_own for listed in listing] == [True, True, True, True, False]
+    assert listing[0].is_primary
+    assert listing[0].display_name == owner.name
+    assert listing[0].is_default
+
+
+def test_an_address_is_added_waiting_for_proof(owner):
+    send_as = add(owner, address="User.Name@PartnerDomain.com")
+    assert send_as.send_as_email == PARTNER
+    assert send_as.is_pending
+    event = AuditEvent.objects.get(name="send_as_added")
+    assert event.details == {"account": owner.primary_address, "gateway": ""}
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("nobody", "name@example.com"),
+        ("USER@yourdomain.com", "yours already"),
+        (ALIAS, "yours already"),
+        ("User.Name@partnerdomain.com", "in your list already"),
+        ("user.name@ｐartnerdomain.com", "cannot stand in one"),
+        ("a b@partnerdomain.com", "cannot stand there"),
+        ("", "name@example.com"),
+    ],
+)
+def test_what_is_no_new_address_is_refused_with_its_reason(owner, alias, address, reason):
+    make_send_as(owner)
+    with pytest.raises(ValidationError) as refusal:
+        clean_new_address(owner, address)
+    assert reason in refusal.value.messages[0]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["colleague@yourdomain.com", "COLLEAGUE@yourdomain.com", "colleague+x@yourdomain.com"],
+)
+def test_a_colleagues_address_is_worth_nothing_before_its_owner_proves_it(
+    owner, colleague, address
+):
+    send_as = add(owner, address=address)
+    answer = decide(load_account(owner), send_as.send_as_email, load_settings(owner))
+    assert isinstance(answer, Refusal)
+    assert answer.explanation.rule == Rule.UNVERIFIED
+
+
+def test_a_list_holds_no_more_than_the_limit(owner):
+    SendAs.objects.bulk_create(
+        SendAs(user=owner, send_as_email=f"a{number}@example.com", verification_status="pending")
+        for number in range(OUTSIDE_LIMIT)
+    )
+    with pytest.raises(ValidationError, match="takes no more"):
+        add(owner)
+
+
+def test_a_row_for_an_alias_that_is_gone_is_worth_nothing(owner, alias):
+    make_default(actor=SYSTEM, user=owner, address=ALIAS)
+    assert default_of(owner) == ALIAS
+    remove_alias(actor=SYSTEM, alias=alias)
+    assert [listed.address for listed in list_addresses(owner)] == [owner.primary_address]
+    assert default_of(owner) == owner.primary_address
+    answer = decide(load_account(owner), ALIAS, load_settings(owner))
+    assert isinstance(answer, Refusal)
+    assert answer.explanation.rule == Rule.NOT_OWNED
+    # Added anew, it starts anew: not the default, not verified, not with the old name.
+    assert add(owner, address=ALIAS).is_pending
+    assert default_of(owner) == owner.primary_address
+
+
+def test_there_is_one_default_and_the_primary_address_is_it_where_nothing_was_chosen(owner, alias):
+    make_send_as(owner)
+    for address in (ALIAS, PARTNER, owner.primary_address, PARTNER):
+        make_default(actor=SYSTEM, user=owner, address=address)
+        assert default_of(owner) == address
+        assert sum(listed.is_default for listed in list_addresses(owner)) == 1
+
+
+def test_a_default_that_is_deleted_falls_back_to_the_primary_address(owner):
+    send_as = make_send_as(owner)
+    make_default(actor=SYSTEM, user=owner, address=PARTNER)
+    delete_address(actor=SYSTEM, send_as=send_as)
+    assert default_of(owner) == owner.primary_address
+
+
+def test_what_waits_for_proof_or_is_not_in_the_list_can_not_be_the_default(owner, colleague):
+    make_pending(owner)
+    with pytest.raises(ValidationError, match="once it is verified"):
+        make_default(actor=SYSTEM, user=owner, address=PARTNER)
+    with pytest.raises(ValidationError, match="not in your list"):
+        make_default(actor=SYSTEM, user=owner, address=colleague.primary_address)
+
+
+def test_an_alias_that_was_waiting_for_proof_can_be_the_default(owner):
+    make_pending(owner, address=ALIAS)
+    add_alias(actor=SYSTEM, user=owner, address=ALIAS)
+    make_default(actor=SYSTEM, user=owner, address=ALIAS)
+    assert default_of(owner) == ALIAS
+
+
+def test_details_of_own_and_outside_addresses_change(owner):
+    make_send_as(owner)
+    changed = Details("Y. Tanaka", "office@yourdomain.com", treat_as_alias=False)
+    for address in (owner.primary_address, PARTNER):
+        row = change_details(actor=SYSTEM, user=owner, address=address, details=changed)
+        assert Details(row.display_name, row.reply_to_address, row.treat_as_alias) == changed
+    assert SendAs.objects.get(send_as_email=PARTNER).is_accepted
+    with pytest.raises(ValidationError, match="not in your list"):
+        change_details(actor=SYSTEM, user=owner, address="x@example.com", details=changed)
+
+
+def test_a_gateway_is_kept_only_after_the_server_let_us_in(owner, allowed, partner):
+    with pytest.raises(ConnectionTestError):
+        add(owner, gateway=gateway_at(partner.port, password="wrong"))
+    assert not SendAs.objects.exists()
+    send_as = add(owner, gateway=gateway_at(partner.port))
+    assert gateway_password(send_as.smtp_msa) == CANARY
+    assert send_as.smtp_msa.signed_in_at is not None
+
+
+def test_no_gateway_where_the_policy_is_off_and_the_server_is_not_even_asked(owner, partner):
+    with pytest.raises(ValidationError, match="off for your account"):
+        add(owner, gateway=gateway_at(partner.port))
+    assert partner.tried == []
+    assert not SendAs.objects.exists()
+
+
+def test_no_gateway_for_an_address_inside_the_own_domains(owner, allowed, partner):
+    address = "team@yourdomain.com"
+    assert not may_have_gateway(owner, address)
+    with pytest.raises(ValidationError, match="inside the organisation's domains"):
+        add(owner, address=address, gateway=gateway_at(partner.port))
+    assert partner.tried == []
+
+
+def test_an_empty_password_keeps_the_stored_one_for_the_same_server_only(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    first = SmtpMsa.objects.get()
+    set_to(send_as, gateway_at(partner.port, password=""))
+    assert gateway_password(SmtpMsa.objects.get()) == CANARY
+    assert SmtpMsa.objects.get().credential_id != first.credential_id
+    for change in (
+        {"host": "127.0.0.1"},
+        {"port": 587},
+        {"security_mode": "ssl"},
+        {"username": "other@partnerdomain.com"},
+    ):
+        with pytest.raises(ValidationError) as refusal:
+            set_to(send_as, gateway_at(partner.port)._replace(**change, password=""))
+        assert "Type the password" in refusal.value.message_dict["password"][0]
+    assert partner.tried == [CANARY, CANARY]
+
+
+def test_a_stored_password_that_can_not_be_read_is_asked_for_again(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    SmtpMsa.objects.update(key_id="gone")
+    with pytest.raises(ValidationError) as refusal:
+        set_to(send_as, gateway_at(partner.port, password=""))
+    assert "can't be read any more" in refusal.value.message_dict["password"][0]
+
+
+def test_a_refused_change_leaves_the_old_gateway(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    before = SmtpMsa.objects.values().get()
+    with pytest.raises(ConnectionTestError):
+        set_to(send_as, gateway_at(partner.port, password="wrong"))
+    assert SmtpMsa.objects.values().get() == before
+
+
+def test_a_change_of_the_server_voids_a_proof_under_way(owner, allowed, partner):
+    send_as = add(owner, gateway=gateway_at(partner.port))
+    send_proof(send_as)
+    set_to(send_as, gateway_at(partner.port))
+    assert not send_as.proofs.exists()
+    assert SendAs.objects.get().is_pending
+
+
+def test_taking_the_server_away_voids_a_proof_under_way_and_wipes_the_password(
+    owner, allowed, partner
+):
+    send_as = add(owner, gateway=gateway_at(partner.port))
+    send_proof(send_as)
+    remove_gateway(actor=SYSTEM, send_as=send_as)
+    assert not send_as.proofs.exists()
+    assert not SmtpMsa.objects.exists()
+
+
+def test_another_server_leaves_a_verified_address_verified(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    remove_gateway(actor=SYSTEM, send_as=send_as)
+    assert SendAs.objects.get().is_accepted
+
+
+def test_a_refusal_is_kept_once_and_gone_with_a_new_password(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    credential_id = SmtpMsa.objects.get().credential_id
+    record_refusal(credential_id=credential_id, reply="535 5.7.8 first")
+    record_refusal(credential_id=credential_id, reply="535 5.7.8 second")
+    assert SmtpMsa.objects.get().refusal == "535 5.7.8 first"
+    set_to(send_as, gateway_at(partner.port))
+    record_refusal(credential_id=credential_id, reply="late, about the old password")
+    assert SmtpMsa.objects.get().refused_at is None
+
+
+def test_the_allowance_is_off_where_nobody_set_anything(owner):
+    assert gateway_allowance(owner) == (False, "", None, None)
+
+
+def test_the_allowance_says_who_decided_and_since_when(owner, allowed):
+    allowance = gateway_allowance(owner)
+    assert allowance.allowed
+    assert allowance.unit == owner.unit.name
+    assert allowance.since is not None
+
+
+def test_the_allowance_says_by_when_a_saved_change_arrives(owner, super_admin, organisation):
+    change = save_policy(super_admin, organisation.sales, {"allowed": True})
+    wave = change.waves.get(cohort=owner.cohort)
+    wave.due_at += timedelta(hours=1)  # whichever cohort the account is in: not due yet
+    wave.save()
+    assert gateway_allowance(owner) == (False, "", None, wave.due_at)
+    wave.due_at -= timedelta(hours=5)  # late
+    wave.save()
+    assert gateway_allowance(owner).changes_by == change.complete_by
+
+
+def test_a_change_that_alters_nothing_for_the_account_is_not_announced(
+    owner, super_admin, organisation
+):
+    apply_policy(owner, value={"allowed": False})
+    save_policy(super_admin, organisation.partner_desk, {"allowed": False})
+    save_policy(super_admin, organisation.sales, {"allowed": True})
+    assert gateway_allowance(owner).changes_by is None
+
+
+def save_policy(admin, unit, value):
+    return change_policy(
+        actor=Actor(admin), unit=unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY, value=value,
+        based_on=0,
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""The words for each way a connection test ends, against real servers."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection as database
+
+from sendas.models import ConnectionTest
+from sendas.services import connection
+from sendas.services.connection import ConnectionTestError, TestStep
+from tests.sendas.conftest import CANARY, gateway_at, partner_server
+
+
+def refusal(user, gateway) -> ConnectionTestError:
+    with pytest.raises(ConnectionTestError) as caught:
+        connection.check_connection(user=user, gateway=gateway)
+    assert CANARY not in caught.value.text + caught.value.reply + repr(caught.value)
+    return caught.value
+
+
+def test_a_server_that_accepts_the_password_passes(owner, partner):
+    connection.check_connection(user=owner, gateway=gateway_at(partner.port))
+    assert partner.tried == [CANARY]
+
+
+def test_tls_from_the_start_passes_too(owner, trusted, open_ports):
+    tls = trusted.server_context()
+    with partner_server(tls_from_start=tls, auth_require_tls=False) as server:
+        open_ports(server.port)
+        gateway = gateway_at(server.port, security_mode="ssl")
+        connection.check_connection(user=owner, gateway=gateway)
+    assert server.tried == [CANARY]
+
+
+def test_a_wrong_password_is_told_with_the_servers_own_reply(owner, partner):
+    error = refusal(owner, gateway_at(partner.port, password="another one"))
+    assert (error.step, error.field) == (TestStep.SIGN_IN, "password")
+    assert "does not accept this user name and password" in error.text
+    assert error.reply.startswith("535 5.7.8")
+
+
+def test_a_certificate_for_another_name_gets_no_password(owner, trusted, open_ports):
+    tls = trusted.server_context(names=("mx07.hosting.example",))
+    with partner_server(tls_context=tls) as server:
+        open_ports(server.port)
+        error = refusal(owner, gateway_at(server.port))
+    assert (error.step, error.field) == (TestStep.CERTIFICATE, "host")
+    assert "another name than localhost" in error.text
+    assert "Your password was not sent" in error.text
+    assert server.tried == []
+
+
+def test_an_expired_certificate_gets_no_password(owner, trusted, open_ports):
+    with partner_server(tls_context=trusted.server_context(expired=True)) as server:
+        open_ports(server.port)
+        error = refusal(owner, gateway_at(server.port))
+    assert "has expired" in error.text
+    assert server.tried == []
+
+
+def test_an_unknown_authority_gets_no_password(owner, authority, open_ports):
+    with partner_server(tls_context=authority.server_context()) as server:
+        open_ports(server.port)
+        error = refusal(owner, gateway_at(server.port))
+    assert "authority that is not known" in error.text
+    assert server.tried == []
+
+
+def test_a_server_without_encryption_gets_no_password(owner, open_ports):
+    with partner_server(auth_require_tls=False) as server:
+        open_ports(server.port)
+        error = refusal(owner, gateway_at(server.port))
+    assert (error.step, error.field) == (TestStep.ANSWER, "security_mode")
+    assert "offers no encryption" in error.text
+    assert server.tried == []
+
+
+def _answer_once(listener: socket.socket, banner: bytes) -> None:
+    with listener.accept()[0] as client:
+        client.sendall(banner)
+
+
+def test_closed_and_foreign_ports_have_one_text(owner, open_ports):
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        open_ports(port)
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(_answer_once, foreign, b"SSH-2.0-secret_banner\r\n")
+            spoken = refusal(owner, gateway_at(port))
+            answer.result()
+    closed = refusal(owner, gateway_at(port))
+    assert spoken.text == closed.text
+    assert (closed.step, closed.field) == (TestStep.ANSWER, "host")
+    assert "secret_banner" not in spoken.text + spoken.reply
+
+
+def test_private_and_missing_names_have_one_text_and_one_time(owner, settings):
+    settings.OUTGATE_EGRESS_NETWORKS = ()
+    connection.egress_guard.cache_clear()
+    texts, times = [], []
+    for host in ("localhost", "10.0.0.1", "no-such-host.example"):
+        begun = time.monotonic()
+        error = refusal(owner, gateway_at(587, host=host))
+        times.append(time.monotonic() - begun)
+        texts.append(error.text.replace(host, "HOST"))
+        assert (error.step, error.field) == (TestStep.NAME, "host")
+    connection.egress_guard.cache_clear()
+    assert len(set(texts)) == 1
+    assert min(times) >= connection.NO_ADDRESS_SECONDS
+    assert max(times) - min(times) < 0.5
+
+
+def test_a_port_that_the_operator_did_not_allow_is_named(owner):
+    error = refusal(owner, gateway_at(25))
+    assert (error.step, error.field) == (TestStep.NAME, "port")
+    assert "Port 25" in error.text
+
+
+def test_our_own_servers_are_no_gateway(owner, settings, open_ports):
+    open_ports(settings.OUTGATE_SUBMISSION_PORT)
+    for port in (2525, settings.OUTGATE_SUBMISSION_PORT):  # the relay, and ourselves
+        error = refusal(owner, gateway_at(port))
+        assert "this organisation's own server" in error.text
+
+
+def test_ten_tests_an_hour_and_no_more(owner, colleague, partner):
+    ConnectionTest.objects.bulk_create(ConnectionTest(user=owner) for _ in range(10))
+    error = refusal(owner, gateway_at(partner.port))
+    assert error.step == TestStep.NOT_TRIED
+    assert partner.tried == []
+    connection.check_connection(user=colleague, gateway=gateway_at(partner.port))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tests_at_once_count_each_other(owner):
+    ConnectionTest.objects.bulk_create(ConnectionTest(user=owner) for _ in range(8))
+
+    def attempt(_number: int) -> str:
+        try:
+            return refusal(owner, gateway_at(25)).step.name
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        steps = list(pool.map(attempt, range(6)))
+    assert steps.count("NAME") == 2
+    assert steps.count("NOT_TRIED") == 4
+
+
+def test_the_settings_never_show_the_password():
+    assert CANARY not in repr(gateway_at(587))
+    assert CANARY not in f"{gateway_at(587)}"

@@ -1,0 +1,161 @@
+"""Passwords at rest: bound to row and server, under a ring of keys, nowhere in clear."""
+
+import base64
+import logging
+import os
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.urls import reverse
+
+from accounts.services.audit import SYSTEM
+from sendas import credentials
+from sendas.credentials import Binding, CredentialError, Sealed, key_ring, seal, unseal
+from sendas.models import SmtpMsa
+from sendas.services.addresses import gateway_password, set_gateway
+from tests.sendas.conftest import CANARY, gateway_at, make_send_as
+
+BINDING = Binding(1, "smtp.partnerdomain.com", 587, "starttls", "user.name@partnerdomain.com")
+
+
+@pytest.fixture
+def ring(settings):
+    """Sets the key ring: `ring("new", "old")` encrypts with "new"."""
+    keys = {name: base64.b64encode(os.urandom(32)).decode() for name in ("old", "new")}
+
+    def use(*names: str) -> None:
+        settings.OUTGATE_CREDENTIAL_KEYS = [f"{name}:{keys[name]}" for name in names]
+        key_ring.cache_clear()
+
+    yield use
+    key_ring.cache_clear()
+
+
+@pytest.fixture
+def msa(owner, allowed, partner) -> SmtpMsa:
+    send_as = make_send_as(owner)
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
+    return SmtpMsa.objects.get()
+
+
+def test_what_is_sealed_comes_back_and_never_looks_the_same():
+    first, second = seal(CANARY, BINDING), seal(CANARY, BINDING)
+    assert unseal(first, BINDING) == unseal(second, BINDING) == CANARY
+    assert first.ciphertext != second.ciphertext
+    assert CANARY.encode() not in first.ciphertext
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"send_as_id": 2},
+        {"host": "smtp.evil.example"},
+        {"port": 465},
+        {"security_mode": "ssl"},
+        {"username": "other@partnerdomain.com"},
+    ],
+)
+def test_it_decrypts_for_no_other_row_or_server(change):
+    with pytest.raises(CredentialError, match="another server"):
+        unseal(seal(CANARY, BINDING), BINDING._replace(**change))
+
+
+def test_a_changed_octet_does_not_decrypt():
+    sealed = seal(CANARY, BINDING)
+    bent = sealed.ciphertext[:-1] + bytes([sealed.ciphertext[-1] ^ 1])
+    with pytest.raises(CredentialError):
+        unseal(Sealed(sealed.key_id, bent), BINDING)
+
+
+def test_the_first_key_encrypts_and_the_others_still_decrypt(ring):
+    ring("old")
+    old = seal(CANARY, BINDING)
+    assert old.key_id == "old"
+    ring("new", "old")
+    assert seal(CANARY, BINDING).key_id == "new"
+    assert unseal(old, BINDING) == CANARY
+    ring("new")
+    with pytest.raises(CredentialError, match="old is not in the key ring"):
+        unseal(old, BINDING)
+
+
+@pytest.mark.parametrize("keys", [[], ["no-colon"], ["short:AAAA"], [":" + "A" * 43 + "="]])
+def test_a_malformed_ring_stops_with_its_reason(settings, keys):
+    settings.OUTGATE_CREDENTIAL_KEYS = keys
+    key_ring.cache_clear()
+    with pytest.raises(ImproperlyConfigured, match="OUTGATE_CREDENTIAL_KEYS"):
+        key_ring()
+    key_ring.cache_clear()
+
+
+def test_a_ciphertext_moved_to_another_row_or_host_does_not_decrypt(msa, colleague):
+    theirs = make_send_as(colleague)
+    SmtpMsa.objects.create(
+        send_as=theirs, host=msa.host, port=msa.port, security_mode=msa.security_mode,
+        username=msa.username, key_id=msa.key_id, ciphertext=msa.ciphertext,
+    )  # fmt: skip
+    with pytest.raises(CredentialError):
+        gateway_password(SmtpMsa.objects.get(send_as=theirs))
+    SmtpMsa.objects.filter(pk=msa.pk).update(host="smtp.evil.example")
+    with pytest.raises(CredentialError):
+        gateway_password(SmtpMsa.objects.get(pk=msa.pk))
+
+
+def test_errors_name_no_password(msa):
+    SmtpMsa.objects.update(host="smtp.evil.example")
+    with pytest.raises(CredentialError) as caught:
+        gateway_password(SmtpMsa.objects.get())
+    assert CANARY not in repr(caught.value)
+    assert CANARY not in repr(msa.__dict__)
+
+
+def test_the_password_stands_in_no_row_of_the_database(msa):
+    dump = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT entry::text FROM "{table}" entry')
+            dump += [row[0] for row in cursor.fetchall()]
+    assert any(msa.username in row for row in dump)
+    assert_absent("\n".join(dump).encode())
+
+
+def test_the_password_stands_on_no_page_and_in_no_log(
+    client, owner, super_admin, allowed, partner, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    send_as = make_send_as(owner)
+    client.force_login(owner)
+    edit = reverse("sendas:edit", args=[send_as.pk])
+    form = {
+        "display_name": "User Name", "route": "own", "host": "localhost", "port": partner.port,
+        "security_mode": "starttls", "username": "somebody.else", "password": CANARY,
+    }  # fmt: skip
+    refused = client.post(edit, form)
+    assert partner.tried == [CANARY]
+    kept = client.post(edit, form | {"username": "user.name@partnerdomain.com"})
+    assert kept.status_code == 302
+    pages = [refused, client.get(edit), client.get(reverse("sendas:list"))]
+    client.force_login(super_admin)
+    pages.append(client.get(reverse("admin:sendas_sendas_change", args=[send_as.pk]), follow=True))
+    pages.append(client.get(reverse("admin:sendas_sendas_changelist"), follow=True))
+    for page in pages:
+        assert page.status_code == 200
+        assert_absent(page.content)
+    assert_absent(caplog.text.encode())
+
+
+def assert_absent(octets: bytes) -> None:
+    """Neither the password nor a spelling of it that could be turned back."""
+    for form in (
+        CANARY.encode(),
+        base64.b64encode(CANARY.encode()),
+        CANARY.encode().hex().encode(),
+    ):
+        assert form not in octets
+
+
+def test_sealing_uses_a_fresh_nonce_of_96_bits():
+    nonces = {seal(CANARY, BINDING).ciphertext[: credentials.NONCE_BYTES] for _ in range(100)}
+    assert len(nonces) == 100
+    assert credentials.NONCE_BYTES == 12

@@ -1,0 +1,203 @@
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.services.audit import SYSTEM, Actor
+from accounts.services.people import add_alias, suspend_user
+from policies.models import Setting
+from policies.services import change_policy
+from sendas.models import SendAs, SmtpMsa
+from sendas.services.addresses import list_addresses, record_refusal, set_gateway
+from sendas.services.proof import send_proof
+from tests.sendas.conftest import PARTNER, gateway_at, make_pending, make_send_as
+from tests.sendas.test_proof import age_mails, code_in
+
+LIST = "/settings/"
+ALIAS = "sales@yourdomain.com"
+
+
+@pytest.fixture
+def page(client, owner):
+    """Opens the owner's list; the answer is its HTML."""
+    client.force_login(owner)
+    return lambda: client.get(LIST).content.decode()
+
+
+@pytest.fixture
+def gateway(owner, allowed, partner) -> SendAs:
+    send_as = make_send_as(owner)
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
+    return send_as
+
+
+def row_of(html: str, address: str) -> str:
+    """The words of one row, tags left out."""
+    rows = re.findall(r'<li class="list-row".*?</li>', html, re.DOTALL)
+    row = next(row for row in rows if f"<b>{address}</b>" in row)
+    return " ".join(re.sub(r"<[^>]+>", " ", row).split())
+
+
+def test_it_asks_for_sign_in(client, db):
+    answer = client.get(LIST)
+    assert answer.status_code == 302
+    assert answer.url.startswith("/sign-in/")
+
+
+def test_it_takes_no_other_method(client, owner):
+    client.force_login(owner)
+    assert client.put(LIST).status_code == 405
+    assert client.post(LIST).status_code == 400
+
+
+def test_a_suspended_account_is_signed_out(client, owner):
+    client.force_login(owner)
+    suspend_user(actor=SYSTEM, user=owner)
+    assert client.get(LIST).status_code == 302
+
+
+def test_primary_and_alias_need_nothing(page, owner):
+    add_alias(actor=SYSTEM, user=owner, address=ALIAS)
+    html = page()
+    primary, alias = row_of(html, owner.primary_address), row_of(html, ALIAS)
+    assert "Default" in primary
+    assert "by our servers Your primary address" in primary
+    assert "by our servers Alias in your organisation" in alias
+    for row in (primary, alias):
+        assert "on behalf of" not in row
+        assert "Delete" not in row
+
+
+def test_an_address_without_server_goes_on_behalf_of_the_primary(page, owner):
+    make_send_as(owner)
+    assert f"by our servers on behalf of {owner.primary_address}" in row_of(page(), PARTNER)
+
+
+def test_an_address_with_server_goes_through_it(page, gateway, partner):
+    row = row_of(page(), PARTNER)
+    assert "through localhost" in row
+    assert f"Port {partner.port} with STARTTLS" in row
+    assert "last signed in" in row
+
+
+def test_a_stopped_server_is_told_with_its_reply(page, gateway):
+    reply = "535 5.7.8 <b>authentication</b> failed"
+    record_refusal(credential_id=gateway.smtp_msa.credential_id, reply=reply)
+    html = page()
+    row = row_of(html, PARTNER)
+    assert "localhost · stopped" in row
+    assert "nothing left by another server" in row
+    assert "535 5.7.8 &lt;b&gt;authentication" in html
+    assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
+
+
+def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, owner):
+    from_rows = SmtpMsa.objects.count()
+    owner.cohort += 1  # a cohort that nothing has reached
+    owner.save()
+    html = page()
+    assert "on behalf of" in row_of(html, PARTNER)
+    assert "Own server localhost is kept, not used now" in row_of(html, PARTNER)
+    assert "Own SMTP servers are off for your account" in html
+    assert SmtpMsa.objects.count() == from_rows == 1
+
+
+def test_a_change_on_its_way_is_announced_with_its_time(page, gateway, owner, super_admin):
+    owner.cohort += 1
+    owner.save()
+    change = change_policy(
+        actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        value={"allowed": True}, based_on=0,
+    )  # fmt: skip
+    change.waves.update(due_at=change.starts_at + timedelta(minutes=30))
+    html = page()
+    assert "Own SMTP servers are allowed, but not on your account yet" in html
+    assert "They reach your account by" in html
+    assert re.search(r"on behalf of .* from [\d:]+ through localhost", row_of(html, PARTNER))
+
+
+def test_a_code_confirms_the_address(client, page, owner, mailoutbox):
+    send_proof(make_pending(owner))
+    assert "Waiting for proof" in row_of(page(), PARTNER)
+    answer = client.post(LIST, {"confirm": PARTNER, "code": code_in(mailoutbox[0])}, follow=True)
+    assert answer.redirect_chain == [(LIST, 302)]
+    assert f"{PARTNER} is yours" in answer.content.decode()
+    assert SendAs.objects.get().is_accepted
+
+
+def test_a_wrong_code_is_kept_and_told_at_its_row(client, page, owner):
+    first, second = make_pending(owner), make_pending(owner, address="b@partnerdomain.com")
+    send_proof(first)
+    send_proof(second)
+    answer = client.post(LIST, {"confirm": PARTNER, "code": "12 34"})
+    html = answer.content.decode()
+    assert answer.status_code == 200
+    assert "That is not the code" in row_of(html, PARTNER)
+    assert "That is not the code" not in row_of(html, "b@partnerdomain.com")
+    assert 'value="12 34"' in html
+    assert SendAs.objects.get(pk=first.pk).is_pending
+
+
+def test_an_empty_code_costs_no_try(client, page, owner):
+    send_as = make_pending(owner)
+    send_proof(send_as)
+    answer = client.post(LIST, {"confirm": PARTNER, "code": ""})
+    assert "Type the code from the mail" in answer.content.decode()
+    assert send_as.proofs.get().attempts == 0
+
+
+def test_a_mail_is_sent_again_on_demand(client, page, owner, mailoutbox):
+    send_proof(make_pending(owner))
+    refused = client.post(LIST, {"send_again": PARTNER}, follow=True)
+    assert "less than a minute ago" in refused.content.decode()
+    age_mails(timedelta(minutes=2))
+    client.post(LIST, {"send_again": PARTNER})
+    assert len(mailoutbox) == 2
+
+
+def test_the_default_is_made_by_its_button(client, page, owner):
+    make_send_as(owner)
+    assert client.post(LIST, {"make_default": PARTNER}).status_code == 302
+    assert "Default" in row_of(page(), PARTNER)
+    make_pending(owner, address="b@partnerdomain.com")
+    answer = client.post(LIST, {"make_default": "b@partnerdomain.com"}, follow=True)
+    assert "once it is verified" in answer.content.decode()
+    assert [each.address for each in list_addresses(owner) if each.is_default] == [PARTNER]
+
+
+@pytest.mark.parametrize("action", ["make_default", "confirm", "send_again"])
+@pytest.mark.parametrize("address", [PARTNER, "user@yourdomain.com", "\0", ""])
+def test_strangers_reach_nobodys_rows(client, owner, stranger, mailoutbox, action, address):
+    make_pending(owner)
+    client.force_login(stranger)
+    assert client.post(LIST, {action: address, "code": "1"}).status_code == 404
+    assert mailoutbox == []
+
+
+def test_ten_or_twenty_addresses_cost_the_same_queries(client, owner, allowed):
+    client.force_login(owner)
+
+    def queries(numbers: range) -> int:
+        for number in numbers:
+            send_as = make_send_as(owner, address=f"a{number}@partnerdomain.com")
+            SmtpMsa.objects.create(
+                send_as=send_as, host="smtp.partnerdomain.com", port=587,
+                security_mode="starttls", username="x", key_id="x", ciphertext=b"",
+            )  # fmt: skip
+            make_pending(owner, address=f"p{number}@partnerdomain.com")
+        with CaptureQueriesContext(connection) as captured:
+            html = client.get(LIST).content.decode()
+        assert html.count("list-row") == 1 + 2 * numbers.stop
+        return len(captured)
+
+    assert queries(range(5)) == queries(range(5, 10))
+
+
+def test_the_page_holds_no_inline_style_or_script(page, gateway, owner):
+    make_pending(owner, address="b@partnerdomain.com")
+    html = page()
+    assert " style=" not in html
+    assert not re.search(r"<script(?![^>]* src=)", html)
+    assert " onclick" not in html
