@@ -1,0 +1,83 @@
+"""What a mail program hears when the responsible server did not take the message.
+
+The first words say what is so, the last what to do; a mail server's own reply stands between.
+"""
+
+from delivery.routing import Route, RouteKind
+from smtp.client import FailureKind, SmtpFailure, Step
+from smtp.reply import Reply
+
+NOTHING_SENT = "Nothing was sent, by this server or another."
+
+CERTIFICATES = {
+    FailureKind.CERTIFICATE_NAME: "shows a certificate for another name",
+    FailureKind.CERTIFICATE_EXPIRED: "shows an expired certificate",
+    FailureKind.CERTIFICATE_UNKNOWN: "shows a certificate of an unknown authority",
+    FailureKind.TLS_NOT_OFFERED: "offers no encryption",
+    FailureKind.TLS_VERSION: "speaks an outdated kind of TLS only",
+}
+REFUSALS = {FailureKind.SENDER_REFUSED, FailureKind.RECIPIENT_REFUSED, FailureKind.REFUSED}
+
+
+def explain_failure(failure: SmtpFailure, route: Route, from_address: str) -> Reply:
+    """The reply for the mail program: permanent where trying the same again can't help."""
+    host = route.server.host
+    if failure.kind in REFUSALS and failure.reply:
+        return _pass_on(failure, failure.reply, host)
+    if failure.step == Step.FINAL_DOT:
+        return Reply(
+            451,
+            "4.4.2",
+            f"{host} got the whole message and did not answer. It may have been sent: look there "
+            "before you send it again.",
+        )
+    if failure.kind == FailureKind.AUTH_REFUSED:
+        return _sign_in_refused(failure, route, from_address)
+    if failure.kind in CERTIFICATES:
+        text = f"{host} {CERTIFICATES[failure.kind]}. No password was sent. {NOTHING_SENT}"
+        return Reply(554, "5.7.5", f"{text} {_whom_to_ask(route)}")
+    if failure.permanent:
+        return Reply(554, "5.4.1", f"{host} can't be used. {NOTHING_SENT} {_whom_to_ask(route)}")
+    return Reply(451, "4.4.1", f"{host} can't be reached. {NOTHING_SENT} Try again in a while.")
+
+
+def _pass_on(failure: SmtpFailure, reply: Reply, host: str) -> Reply:
+    """The server's own words and code, and the recipient that they are about."""
+    about = (
+        f"<{failure.recipient}> was refused, so nobody got the message. "
+        if (failure.recipient)
+        else ""
+    )
+    enhanced = reply.enhanced or ("4.0.0" if reply.is_transient else "5.0.0")
+    return Reply(own_code(reply), enhanced, f"{about}{host} said: {reply}")
+
+
+def own_code(reply: Reply) -> int:
+    """421 would say that *we* close the connection (RFC 5321 3.8): it is 451 from our mouth."""
+    return 451 if reply.code == 421 else reply.code
+
+
+def _sign_in_refused(failure: SmtpFailure, route: Route, from_address: str) -> Reply:
+    host = route.server.host
+    if failure.reply and failure.reply.is_transient:
+        return Reply(
+            451, "4.7.0", f"{host} lets nobody sign in at present. {NOTHING_SENT} Try again."
+        )
+    if route.kind == RouteKind.GATEWAY:
+        return Reply(
+            554,
+            "5.7.8",
+            f"{host} no longer accepts the stored password for {from_address}. {NOTHING_SENT} "
+            "Enter the new password under Send mail as.",
+        )
+    return Reply(
+        451,
+        "4.7.0",
+        f"Our relay {host} refuses our sign-in. {NOTHING_SENT} Ask your administrator.",
+    )
+
+
+def _whom_to_ask(route: Route) -> str:
+    if route.kind == RouteKind.GATEWAY:
+        return "Check the server under Send mail as."
+    return "Ask your administrator."

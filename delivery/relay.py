@@ -1,0 +1,297 @@
+"""Cut-through: a message goes to the responsible server while the mail program still writes it.
+
+Nothing is kept here. The mail program hears 250 only after that server said so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Hashable
+from dataclasses import replace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+
+from accounts.models import AppPassword
+from delivery.database import Database
+from delivery.failures import explain_failure, own_code
+from delivery.headers import RESENT, complete_header, write_header
+from delivery.models import Delivery
+from delivery.routing import AccountSnapshot, Refusal, Route
+from delivery.services import (
+    AppPasswordRevokedError,
+    Message,
+    decide_for_session,
+    load_credential,
+    log_handing_over,
+    log_outcome,
+    log_refusal,
+)
+from sendas.credentials import CredentialError
+from sendas.models import SmtpMsa
+from sendas.services.addresses import record_refusal
+from sendas.upstream import open_gateway, open_relay
+from smtp.address import AddressError, parse_from
+from smtp.client import Connection, FailureKind, SmtpFailure, Step
+from smtp.header import HeaderBlock, HeaderError
+from smtp.pool import ConnectionPool
+from smtp.reply import Reply
+from smtp.session import Envelope, MessageSink, Session
+
+logger = logging.getLogger(__name__)
+
+MAX_RECEIVED = 30  # a loop adds one each round (RFC 5321 6.3)
+
+AWAY = Reply(451, "4.3.0", "Our database can't be reached. Nothing was sent. Try again shortly.")
+CHANGED = Reply(
+    451, "4.7.1", "The rule for this address changed meanwhile. Nothing was sent. Send it again."
+)
+GONE = Reply(
+    451, "4.7.1", "The server of this address was changed just now. Nothing was sent. Try again."
+)
+REVOKED = Reply(
+    550, "5.7.1", "This app password was revoked. Nothing was sent. Sign in with another one."
+)
+BROKEN_OFF = Reply(451, "4.3.0", "The mail program broke off. Nothing was sent.")
+LOOP = Reply(554, "5.4.6", f"Mail loop: the message has over {MAX_RECEIVED} Received fields.")
+
+
+class Submission(NamedTuple):
+    """One message on its way in: who hands it in, its envelope and its header block."""
+
+    session: Session
+    app_password: AppPassword
+    envelope: Envelope
+    header: HeaderBlock
+    from_address: str
+
+    def describe(self, account: AccountSnapshot) -> Message:
+        return Message(
+            user_id=self.app_password.user_id,
+            account_address=account.primary_address,
+            from_address=self.from_address,
+            message_id=self.header.message_id or "",
+            recipients=self.envelope.recipients,
+            size=self.envelope.size or 0,
+        )
+
+
+class Relay:
+    """Hands messages of signed-in sessions to the server that the decision names."""
+
+    def __init__(self, pool: ConnectionPool, database: Database) -> None:
+        self.pool = pool
+        self.database = database
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def begin(
+        self, session: Session, app_password: AppPassword, envelope: Envelope, header: HeaderBlock
+    ) -> MessageSink | Reply:
+        """Decide, connect and announce; the sink then takes the body. A Reply says why not."""
+        try:
+            from_address = header.from_mailbox().address
+        except HeaderError as error:
+            return Reply(554, "5.6.0", f"{error}.")
+        if header.received_count > MAX_RECEIVED:
+            return LOOP
+        submission = Submission(
+            session, app_password, envelope, complete_header(header, from_address), from_address
+        )
+        try:
+            account, answer = await self.database(decide_for_session, app_password.pk, from_address)
+        except (DatabaseError, TimeoutError) as error:
+            logger.warning("%s database away: %s", session.id, type(error).__name__)
+            return AWAY
+        except AppPasswordRevokedError:
+            return REVOKED
+        message = submission.describe(account)
+        if isinstance(answer, Refusal):
+            return self.refuse(message, answer, answer.reply)
+        if reply := _check_resent(header, account):
+            return self.refuse(message, answer, reply)
+        return await self._open(submission, message, answer)
+
+    async def _open(
+        self, submission: Submission, message: Message, route: Route
+    ) -> MessageSink | Reply:
+        envelope = submission.envelope
+        # A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1).
+        sender = route.envelope_sender if envelope.sender else ""
+        try:
+            connection = await self.pool.start_message(
+                _pool_key(route),
+                lambda: self._connect(route),
+                sender,
+                envelope.recipients,
+                size=envelope.size,
+                body=envelope.body,
+            )
+        except SmtpFailure as failure:
+            return self.explain(failure, message, route)
+        except (SmtpMsa.DoesNotExist, CredentialError):
+            return self.refuse(message, route, GONE)
+        except (DatabaseError, TimeoutError):
+            return AWAY
+        return await HandingOver(self, submission, message, route, connection, sender).announce()
+
+    async def _connect(self, route: Route) -> Connection:
+        if route.credential_id is None:
+            return await open_relay()
+        credential = await self.database(load_credential, route.credential_id)
+        return await open_gateway(route.server, credential)
+
+    def release(self, route: Route, connection: Connection) -> None:
+        self.pool.release(_pool_key(route), connection)
+
+    def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
+        """What the mail program hears of a failure to begin; it is logged in the same words."""
+        refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
+        if refused and route.credential_id:
+            # Not tried again: that could get our address banned over there.
+            self.later(
+                self.database(
+                    record_refusal, credential_id=route.credential_id, reply=str(failure.reply)
+                )
+            )
+        return self.refuse(message, route, explain_failure(failure, route, message.from_address))
+
+    def refuse(self, message: Message, answer: Route | Refusal, reply: Reply) -> Reply:
+        self.later(self.database(log_refusal, message=message, answer=answer, reply=str(reply)))
+        return reply
+
+    def later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run what must not keep the mail program waiting, nor change what it hears."""
+        task = asyncio.create_task(_logging_errors(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def settle(self) -> None:
+        """Wait for all that was put off."""
+        while self._background:
+            await asyncio.gather(*self._background)
+
+
+class HandingOver:
+    """The sink of one message: header first, then the body as it comes, then the dot or not."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        submission: Submission,
+        message: Message,
+        route: Route,
+        connection: Connection,
+        envelope_sender: str,
+    ) -> None:
+        self._relay = relay
+        self._submission = submission
+        self._message = message
+        self._route = route
+        self._connection = connection
+        self._size = 0
+        self._ended = False
+        # The row is written while the body streams; it is awaited before the final dot.
+        self._logged: asyncio.Task[UUID] = asyncio.create_task(
+            relay.database(
+                log_handing_over,
+                message=message,
+                route=route,
+                envelope_sender=envelope_sender,
+                tls_version=connection.tls_version or "",
+            )
+        )
+
+    async def announce(self) -> "MessageSink | Reply":
+        """Write our header block; the sink itself, or a Reply where the server gave up."""
+        session = self._submission.session
+        header = write_header(
+            self._submission.header, self._route, tls=session.tls, trace=session.id
+        )
+        return await self.write(header.encode()) or self
+
+    async def write(self, chunk: bytes) -> Reply | None:
+        self._size += len(chunk)
+        try:
+            await self._connection.write(chunk)
+        except SmtpFailure as failure:
+            return await self._give_up(failure)
+        return None
+
+    async def finish(self) -> Reply:
+        """The final dot: only if the log has the message and the decision is still the same."""
+        try:
+            await self._logged
+            if not await self._is_still_right():
+                return self._end(CHANGED)
+        except (DatabaseError, TimeoutError):
+            return self._end(AWAY)
+        except AppPasswordRevokedError:
+            return self._end(REVOKED)
+        try:
+            reply = await self._connection.finish()
+        except SmtpFailure as failure:
+            return await self._give_up(failure)
+        state = Delivery.State.DELIVERED if reply.is_positive else Delivery.State.REFUSED
+        return self._end(reply._replace(code=own_code(reply)), state)
+
+    async def abort(self) -> None:
+        self._end(BROKEN_OFF)
+
+    async def _is_still_right(self) -> bool:
+        _account, answer = await self._relay.database(
+            decide_for_session,
+            self._submission.app_password.pk,
+            self._submission.from_address,
+        )
+        return isinstance(answer, Route) and _is_same_way(answer, self._route)
+
+    async def _give_up(self, failure: SmtpFailure) -> Reply:
+        reply = explain_failure(failure, self._route, self._message.from_address)
+        # Lost behind the final dot it may have been sent (RFC 1047): the log leaves that open.
+        lost = failure.step == Step.FINAL_DOT and failure.reply is None
+        return self._end(reply, Delivery.State.HANDING_OVER if lost else Delivery.State.REFUSED)
+
+    def _end(self, reply: Reply, state: str = Delivery.State.REFUSED) -> Reply:
+        """Give the connection back, unusable unless it is between messages; log what came of it."""
+        if not self._ended:
+            self._ended = True
+            if state != Delivery.State.DELIVERED:
+                self._connection.abort()
+            self._relay.release(self._route, self._connection)
+            self._relay.later(self._log_outcome(reply, state))
+        return reply
+
+    async def _log_outcome(self, reply: Reply, state: str) -> None:
+        delivery_id = await self._logged
+        await self._relay.database(
+            log_outcome, delivery_id, state=state, reply=str(reply), size=self._size
+        )
+
+
+def _pool_key(route: Route) -> tuple[Hashable, ...]:
+    """Never by host or recipient: two people with one host must not share a session."""
+    return (route.kind, route.server, route.credential_id)
+
+
+def _is_same_way(one: Route, other: Route) -> bool:
+    """Whether two decisions write the same to the same server by the same credential."""
+    return replace(one, explanation=other.explanation) == other
+
+
+def _check_resent(header: HeaderBlock, account: AccountSnapshot) -> Reply | None:
+    """Resent fields may name the account's addresses only (RFC 6409 section 6.1)."""
+    for body in (body for name in RESENT for body in header.get_all(name)):
+        try:
+            address = parse_from(body).address
+        except AddressError as error:
+            return Reply(554, "5.6.0", f"Resent field: {error}.")
+        if not account.owns(address):
+            return Reply(550, "5.7.1", f"{address} in a Resent field is not one of your addresses.")
+    return None
+
+
+async def _logging_errors(work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await work
+    except (DatabaseError, TimeoutError) as error:
+        logger.error("The delivery log could not be written: %s", type(error).__name__)

@@ -1,0 +1,190 @@
+"""The one decision: by which server does a message leave, and with which envelope and headers.
+
+A pure function over plain values. Every door asks it; nothing else decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from smtp.client import Server
+from smtp.reply import Reply
+
+
+class Rule(StrEnum):
+    """The line of the decision table that matched."""
+
+    SUSPENDED = "suspended"
+    NOT_OWNED = "not_owned"
+    UNVERIFIED = "unverified"
+    PRIMARY = "primary"
+    OWN_ALIAS = "own_alias"
+    NO_GATEWAY = "no_gateway"
+    GATEWAY_OFF = "gateway_off"
+    GATEWAY = "gateway"
+    GATEWAY_BROKEN = "gateway_broken"
+
+
+class RouteKind(StrEnum):
+    DEFAULT = "default"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """An address's own server, whose credential is named by id only."""
+
+    server: Server
+    credential_id: UUID
+    works: bool = True
+
+
+@dataclass(frozen=True)
+class OutsideAddress:
+    verified: bool
+    gateway: Gateway | None = None
+
+
+@dataclass(frozen=True)
+class AccountSnapshot:
+    """What the decision has to know of an account; addresses are normalised."""
+
+    primary_address: str
+    own_aliases: frozenset[str] = frozenset()
+    outside: Mapping[str, OutsideAddress] = field(default_factory=dict)
+    suspended: bool = False
+    unit: str = ""
+    cohort: int = 0
+
+    def owns(self, address: str) -> bool:
+        """Whether it is the primary address, an own alias, or verified."""
+        if address == self.primary_address or address in self.own_aliases:
+            return True
+        return address in self.outside and self.outside[address].verified
+
+
+@dataclass(frozen=True)
+class AppliedSettings:
+    """What holds for the account now; `deciding_unit` is "" where no unit has a value."""
+
+    gateways_allowed: bool
+    deciding_unit: str
+    version: int
+    relay: Server
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why: stored with every delivery and shown wherever the route is shown."""
+
+    rule: Rule
+    gateways_allowed: bool
+    deciding_unit: str
+    version: int
+    unit: str
+    cohort: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where to, by whose credential (None: the relay's), and what is written.
+
+    `sender` is the Sender field to add, "" for none.
+    """
+
+    kind: RouteKind
+    server: Server
+    envelope_sender: str
+    explanation: Explanation
+    sender: str = ""
+    credential_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No route: what the mail program hears."""
+
+    reply: Reply
+    explanation: Explanation
+
+
+def decide(
+    account: AccountSnapshot, from_address: str, settings: AppliedSettings
+) -> Route | Refusal:
+    """The first line that matches decides; `from_address` is normalised."""
+    case = _Case(account, from_address, settings)
+    if account.suspended:
+        return case.refuse(Rule.SUSPENDED, "This account is suspended. Ask your administrator.")
+    if from_address == account.primary_address:
+        return case.by_our_servers(Rule.PRIMARY)
+    if from_address in account.own_aliases:
+        return case.by_our_servers(Rule.OWN_ALIAS)
+    outside = account.outside.get(from_address)
+    if outside is None:
+        return case.refuse(
+            Rule.NOT_OWNED,
+            f"{from_address} is not one of your addresses. Add it under Send mail as, or choose "
+            "another From.",
+        )
+    if not outside.verified:
+        return case.refuse(
+            Rule.UNVERIFIED,
+            f"{from_address} is not verified yet. Type the code that was sent to it under Send "
+            "mail as.",
+        )
+    if outside.gateway is None:
+        return case.on_behalf(Rule.NO_GATEWAY)
+    if not settings.gateways_allowed:
+        return case.on_behalf(Rule.GATEWAY_OFF)
+    if not outside.gateway.works:
+        return case.refuse(
+            Rule.GATEWAY_BROKEN,
+            f"{outside.gateway.server.host} no longer accepts the stored password for "
+            f"{from_address}. Nothing was sent. Enter the new password under Send mail as.",
+        )
+    return case.through(outside.gateway)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One question, and the forms its answer can take."""
+
+    account: AccountSnapshot
+    from_address: str
+    settings: AppliedSettings
+
+    def explain(self, rule: Rule) -> Explanation:
+        return Explanation(
+            rule,
+            self.settings.gateways_allowed,
+            self.settings.deciding_unit,
+            self.settings.version,
+            self.account.unit,
+            self.account.cohort,
+        )
+
+    def refuse(self, rule: Rule, text: str) -> Refusal:
+        return Refusal(Reply(550, "5.7.1", text), self.explain(rule))
+
+    def by_our_servers(self, rule: Rule) -> Route:
+        return Route(RouteKind.DEFAULT, self.settings.relay, self.from_address, self.explain(rule))
+
+    def on_behalf(self, rule: Rule) -> Route:
+        primary = self.account.primary_address
+        return Route(
+            RouteKind.DEFAULT, self.settings.relay, primary, self.explain(rule), sender=primary
+        )
+
+    def through(self, gateway: Gateway) -> Route:
+        return Route(
+            RouteKind.GATEWAY,
+            gateway.server,
+            self.from_address,
+            self.explain(Rule.GATEWAY),
+            credential_id=gateway.credential_id,
+        )

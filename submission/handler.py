@@ -1,0 +1,44 @@
+"""What the SMTP server asks Outgate: who signs in, and where a message goes."""
+
+import logging
+from typing import cast
+
+from django.db import Error as DatabaseError
+
+from accounts.models import AppPassword
+from accounts.services.app_passwords import authenticate_app_password
+from delivery.database import Database
+from delivery.relay import Relay
+from smtp.header import HeaderBlock
+from smtp.reply import Reply
+from smtp.session import Envelope, MessageSink, Session
+
+logger = logging.getLogger(__name__)
+
+WRONG = Reply(
+    535, "5.7.8", "User name or app password is not right. The web password does not work here."
+)
+AWAY = Reply(454, "4.7.0", "Sign-in can't be checked at present. Try again shortly.")
+
+
+class SubmissionHandler:
+    """Implements smtp.session.Handler; the account of a session is its app password's row."""
+
+    def __init__(self, relay: Relay, database: Database) -> None:
+        self._relay = relay
+        self._database = database
+
+    async def authenticate(self, session: Session, username: str, password: str) -> object | Reply:
+        try:
+            app_password = await self._database(authenticate_app_password, username, password)
+        except (DatabaseError, TimeoutError) as error:
+            logger.warning("%s sign-in not checked: %s", session.id, type(error).__name__)
+            return AWAY
+        return app_password or WRONG
+
+    async def begin(
+        self, session: Session, envelope: Envelope, header: HeaderBlock
+    ) -> MessageSink | Reply:
+        return await self._relay.begin(
+            session, cast("AppPassword", session.account), envelope, header
+        )

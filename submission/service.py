@@ -1,0 +1,58 @@
+"""The submission service: listeners, the relay behind them, and an orderly end."""
+
+import asyncio
+import logging
+import signal
+import ssl
+
+from django.conf import settings
+
+from delivery.database import Database
+from delivery.relay import Relay
+from smtp.pool import ConnectionPool
+from smtp.server import SmtpServer
+from smtp.session import Limits
+from submission.handler import SubmissionHandler
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 8.0
+
+
+def tls_context() -> ssl.SSLContext:
+    """The service's certificate. Raises OSError or ssl.SSLError where the files are of no use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.OUTGATE_TLS_CERT_FILE, settings.OUTGATE_TLS_KEY_FILE)
+    return context
+
+
+async def serve() -> None:
+    """Listen until SIGTERM or SIGINT; then let messages under way finish."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    database = Database()
+    pool = ConnectionPool()
+    relay = Relay(pool, database)
+    server = SmtpServer(
+        SubmissionHandler(relay, database),
+        hostname=settings.OUTGATE_HOSTNAME,
+        tls=tls_context(),
+        limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),
+    )
+    host = settings.OUTGATE_SUBMISSION_HOST
+    await server.listen(host, settings.OUTGATE_SUBMISSION_PORT, implicit_tls=False)
+    await server.listen(host, settings.OUTGATE_SUBMISSIONS_PORT, implicit_tls=True)
+    logger.info(
+        "submission listens on %s, ports %s and %s",
+        host,
+        settings.OUTGATE_SUBMISSION_PORT,
+        settings.OUTGATE_SUBMISSIONS_PORT,
+    )
+    await stopped.wait()
+    await server.drain(DRAIN_SECONDS)
+    await relay.settle()
+    await pool.close()
+    database.close()

@@ -1,0 +1,126 @@
+"""The decision table of docs/flow.md, line by line."""
+
+from uuid import UUID
+
+import pytest
+
+from delivery.routing import (
+    AccountSnapshot,
+    AppliedSettings,
+    Gateway,
+    OutsideAddress,
+    Refusal,
+    Route,
+    RouteKind,
+    Rule,
+    decide,
+)
+from smtp.client import Security, Server
+
+PRIMARY, ALIAS, OUTSIDE = "user@yourdomain.com", "yuki@yourdomain.com", "user.name@partner.example"
+RELAY = Server("relay.yourdomain.com", 587, Security.STARTTLS)
+PARTNER = Server("smtp.partner.example", 587, Security.STARTTLS)
+CREDENTIAL = UUID(int=7)
+WORKING, BROKEN = Gateway(PARTNER, CREDENTIAL), Gateway(PARTNER, CREDENTIAL, works=False)
+NONE, OFF, ON = None, False, True
+
+
+def ask(from_address, *, allowed=OFF, outside=NONE, suspended=False):
+    account = AccountSnapshot(
+        primary_address=PRIMARY,
+        own_aliases=frozenset({ALIAS}),
+        outside={OUTSIDE: outside} if outside else {},
+        suspended=suspended,
+        unit="yourdomain.com › Sales",
+        cohort=5,
+    )
+    return decide(account, from_address, AppliedSettings(allowed, "Sales", 3, RELAY))
+
+
+def verified(gateway=None):
+    return OutsideAddress(verified=True, gateway=gateway)
+
+
+def pending(gateway=None):
+    return OutsideAddress(verified=False, gateway=gateway)
+
+
+@pytest.mark.parametrize("allowed", [OFF, ON])
+@pytest.mark.parametrize(
+    ("from_address", "outside", "suspended", "rule"),
+    [
+        ("stranger@partner.example", NONE, False, Rule.NOT_OWNED),
+        ("colleague@yourdomain.com", NONE, False, Rule.NOT_OWNED),
+        (OUTSIDE, pending(), False, Rule.UNVERIFIED),
+        (OUTSIDE, pending(WORKING), False, Rule.UNVERIFIED),
+        (PRIMARY, NONE, True, Rule.SUSPENDED),
+        (ALIAS, NONE, True, Rule.SUSPENDED),
+        (OUTSIDE, verified(WORKING), True, Rule.SUSPENDED),
+    ],
+)
+def test_refused_whatever_the_policy_says(allowed, from_address, outside, suspended, rule):
+    answer = ask(from_address, allowed=allowed, outside=outside, suspended=suspended)
+    assert isinstance(answer, Refusal)
+    assert (answer.reply.code, answer.reply.enhanced) == (550, "5.7.1")
+    assert answer.explanation.rule == rule
+
+
+@pytest.mark.parametrize("gateway", [NONE, WORKING, BROKEN])
+@pytest.mark.parametrize("allowed", [OFF, ON])
+@pytest.mark.parametrize(("address", "rule"), [(PRIMARY, Rule.PRIMARY), (ALIAS, Rule.OWN_ALIAS)])
+def test_own_addresses_leave_by_our_servers_as_themselves(allowed, gateway, address, rule):
+    """Even where somebody once added the same address as an outside one, with a gateway."""
+    account = AccountSnapshot(PRIMARY, frozenset({ALIAS}), {address: verified(gateway)})
+    answer = decide(account, address, AppliedSettings(allowed, "", 0, RELAY))
+    assert isinstance(answer, Route)
+    assert (answer.kind, answer.server) == (RouteKind.DEFAULT, RELAY)
+    assert (answer.envelope_sender, answer.sender) == (address, "")
+    assert answer.credential_id is None
+    assert answer.explanation.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("allowed", "gateway", "rule"),
+    [
+        (OFF, NONE, Rule.NO_GATEWAY),
+        (ON, NONE, Rule.NO_GATEWAY),
+        (OFF, WORKING, Rule.GATEWAY_OFF),
+        (OFF, BROKEN, Rule.GATEWAY_OFF),
+    ],
+)
+def test_without_a_gateway_in_force_our_servers_say_on_whose_behalf(allowed, gateway, rule):
+    answer = ask(OUTSIDE, allowed=allowed, outside=verified(gateway))
+    assert isinstance(answer, Route)
+    assert (answer.kind, answer.server) == (RouteKind.DEFAULT, RELAY)
+    assert answer.envelope_sender == answer.sender == PRIMARY
+    assert answer.credential_id is None  # kept, unused, and never tried
+    assert answer.explanation.rule == rule
+
+
+def test_a_working_gateway_in_force_carries_it_alone():
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(WORKING))
+    assert isinstance(answer, Route)
+    assert (answer.kind, answer.server) == (RouteKind.GATEWAY, PARTNER)
+    assert (answer.envelope_sender, answer.sender) == (OUTSIDE, "")
+    assert answer.credential_id == CREDENTIAL
+    assert answer.explanation.rule == Rule.GATEWAY
+
+
+def test_a_broken_gateway_in_force_refuses_rather_than_taking_another_server():
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(BROKEN))
+    assert isinstance(answer, Refusal)
+    assert "smtp.partner.example" in answer.reply.text
+    assert "Nothing was sent" in answer.reply.text
+    assert answer.explanation.rule == Rule.GATEWAY_BROKEN
+
+
+def test_the_explanation_names_unit_version_and_cohort():
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(WORKING))
+    assert answer.explanation.as_json() == {
+        "rule": "gateway",
+        "gateways_allowed": True,
+        "deciding_unit": "Sales",
+        "version": 3,
+        "unit": "yourdomain.com › Sales",
+        "cohort": 5,
+    }
