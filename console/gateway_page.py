@@ -1,0 +1,231 @@
+"""Per-user outbound gateways of one unit: the card that two pages show by one form."""
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import OrgUnit
+from accounts.models.people import cohort_count
+from accounts.requests import actor_of
+from accounts.templatetags.clock import clock_time
+from console.access import AdminRequest, administered_changes
+from console.forms import GatewayForm
+from console.rollout import Rollout, load_rollout
+from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
+from console.unit_tree import UnitTree
+from console.wording import on_or_off
+from policies.models import PolicyChange
+from policies.services import StalePolicyError, change_policy
+
+MOST_DIGITS = 18  # of a change's number
+
+
+class MailPage(NamedTuple):
+    """One of the two pages. `section` is what its path calls the page above it."""
+
+    view_name: str
+    section: str | Promise
+    title: str | Promise
+
+
+ADVANCED = MailPage(
+    "console:mail_advanced", gettext_lazy("Mail"), gettext_lazy("Advanced settings")
+)
+ACCESS = MailPage(
+    "console:mail_access", gettext_lazy("Mail settings"), gettext_lazy("End user access")
+)
+
+
+class Notice(NamedTuple):
+    """Why a save did not go through; `bar` is the same in the save bar, in a few words."""
+
+    kind: str
+    title: str
+    text: str
+    bar: str
+    status: int
+    action_url: str = ""
+    action_text: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether saving the same once more is of no use."""
+        return self.status != HTTPStatus.CONFLICT
+
+
+class Shown(NamedTuple):
+    """What the page is about in this answer."""
+
+    mail_page: MailPage
+    setting: UnitSetting
+    form: GatewayForm
+    saved: Rollout | None = None
+    notice: Notice | None = None
+
+
+def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
+    if request.method == "POST":
+        return _save(request, page, unit)
+    saved = _just_saved(request, unit)
+    if request.htmx:
+        return _live_part(request, page, unit, saved)
+    setting = load_unit_setting(unit)
+    return _answer(request, Shown(page, setting, GatewayForm(setting), saved))
+
+
+def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
+    setting = load_unit_setting(unit)
+    form = GatewayForm(setting, request.POST)
+    if not form.is_valid():
+        return _answer(request, Shown(page, setting, form))
+    try:
+        change = change_policy(
+            actor=actor_of(request),
+            unit=unit,
+            setting=GATEWAY,
+            value=form.value(),
+            based_on=form.cleaned_data["based_on"],
+            reason=form.cleaned_data["reason"],
+        )
+    except StalePolicyError as error:
+        if error.newest is None:
+            raise  # the form answers for that: it takes no version that was never saved
+        return _answer(request, _stale(request, page, unit, error.newest))
+    except PermissionDenied:
+        return _answer(request, Shown(page, setting, form, notice=_not_permitted(unit)))
+    if change is None:
+        return _answer(request, Shown(page, setting, form, notice=_nothing_changed(setting)))
+    return redirect(f"{reverse(page.view_name, args=[unit.pk])}?saved={change.pk}")
+
+
+def _stale(request: AdminRequest, page: MailPage, unit: OrgUnit, newest: PolicyChange) -> Shown:
+    """The choice as typed, now based on the change that the notice tells of."""
+    setting = load_unit_setting(unit)
+    data = request.POST.copy()
+    data["based_on"] = str(newest.version)
+    return Shown(page, setting, GatewayForm(setting, data), notice=_changed_by_other(unit, newest))
+
+
+def _changed_by_other(unit: OrgUnit, newest: PolicyChange) -> Notice:
+    names = {"person": load_rollout(newest).author_name, "unit": unit.name}
+    since = {
+        "value": on_or_off(newest.new) if newest.new else "",
+        "time": clock_time(newest.created_at),
+        "change": newest.pk,
+    }
+    what = (
+        _("It is %(value)s since %(time)s (change %(change)d).")
+        if newest.new
+        else _("It inherits its value since %(time)s (change %(change)d).")
+    )
+    kept = _(
+        "Your choice is kept below; nothing was overwritten. Save again to set it all the same."
+    )
+    return Notice(
+        kind="neutral",
+        title=_("%(person)s changed %(unit)s while you were here") % names,
+        text=f"{what % since} {kept}",
+        bar=_("Not saved: %(person)s changed %(unit)s while you were here") % names,
+        status=HTTPStatus.CONFLICT,
+        action_url=reverse("console:rollout", args=[newest.pk]),
+        action_text=_("Review"),
+    )
+
+
+def _not_permitted(unit: OrgUnit) -> Notice:
+    return Notice(
+        kind="bad",
+        title=_("You no longer administer %(unit)s") % {"unit": unit.name},
+        text=_(
+            "Nothing was saved. Your choice is kept below. A super administrator can save it, "
+            "or give you the right back."
+        ),
+        bar=_("Not saved: you no longer administer %(unit)s") % {"unit": unit.name},
+        status=HTTPStatus.FORBIDDEN,
+    )
+
+
+def _nothing_changed(setting: UnitSetting) -> Notice:
+    title = _("Nothing to save: %(unit)s is already so") % {"unit": setting.unit.name}
+    return Notice(
+        kind="neutral",
+        title=title,
+        text=_("No change was recorded, and nothing rolls out."),
+        bar=title,
+        status=HTTPStatus.OK,
+    )
+
+
+def _just_saved(request: AdminRequest, unit: OrgUnit) -> Rollout | None:
+    """The change that the address names, if it is one of this unit."""
+    number = request.GET.get("saved", "")
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
+        return None
+    change = administered_changes(request).filter(pk=int(number), unit_id=unit.pk).first()
+    return load_rollout(change) if change else None
+
+
+def _live_part(
+    request: AdminRequest, page: MailPage, unit: OrgUnit, saved: Rollout | None
+) -> HttpResponse:
+    """How far the saved change is; without one, when a change saved now would be complete."""
+    context = {
+        "saved": saved,
+        "url": reverse(page.view_name, args=[unit.pk]),
+        "announce": saved is not None and saved.is_news(request.GET.get("seen")),
+        **_timing(),
+    }
+    part = "saved" if saved else "timing"
+    return render(request, f"console/gateway.html#{part}", context)
+
+
+def _timing() -> dict[str, object]:
+    window = timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW)
+    return {"complete_by": timezone.now() + window, "waves": cohort_count()}
+
+
+def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
+    page, setting, form, _saved, notice = shown
+    unit = setting.unit
+    tree = UnitTree(request, page.view_name, GATEWAY)
+    way = tree.way_to(unit)
+    search = request.GET.get("q", "").strip()
+    other = ACCESS if page is ADVANCED else ADVANCED
+    context = {
+        **shown._asdict(),
+        **_timing(),
+        "path": [
+            (_("Apps"), ""),
+            (_("Suite"), ""),
+            (page.section, reverse("console:mail")),
+            (page.title, ""),
+        ],
+        "url": reverse(page.view_name, args=[unit.pk]),
+        "other": other,
+        "other_url": reverse(other.view_name, args=[unit.pk]),
+        "way": way,
+        "above": way[:-1],
+        "accounts": tree.accounts[unit.path],
+        "nodes": tree.found(search, unit) if search else tree.nodes(unit),
+        "search": search,
+        "inherited_from": setting.inherited.unit or way[0],
+        "state": form.state(),
+        "choices": [
+            ("on", _("On")),
+            ("off", _("Off")),
+            ("inherit", _("Inherit (%(value)s)") % {"value": setting.inherited_text}),
+        ],
+    }
+    return render(
+        request, "console/gateway.html", context, status=notice.status if notice else HTTPStatus.OK
+    )

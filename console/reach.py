@@ -1,0 +1,74 @@
+"""Which accounts a change reaches: those at and below its unit, but for units with own values."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.db.models import Count
+
+from accounts.models import OrgUnit, User
+from accounts.models.directory import lineage
+from console.wording import on_or_off
+from policies.models import GatewayPolicy, PolicyChange
+
+
+class UnitCount(NamedTuple):
+    """`own_value`: what the unit has of its own, so that the change does not reach it; or ""."""
+
+    unit: OrgUnit
+    accounts: int
+    have_it: int
+    own_value: str
+
+    @property
+    def not_yet(self) -> int:
+        return self.accounts - self.have_it
+
+
+@dataclass
+class Reach:
+    """Accounts by cohort; and by unit: its own first, then each unit below with all below that."""
+
+    by_cohort: Counter[int] = field(default_factory=Counter)
+    by_unit: list[UnitCount] = field(default_factory=list)
+    have_it: int = 0
+
+    @property
+    def accounts(self) -> int:
+        return self.by_cohort.total()
+
+
+def reach_of(change: PolicyChange, unit: OrgUnit | None, applied: set[int]) -> Reach:
+    """Three queries. Counted as the units are now; nobody where the unit is gone."""
+    reach = Reach()
+    if unit is None:
+        return reach
+    own = _own_values_below(unit, change.setting)
+    accounts: Counter[str] = Counter()
+    have_it: Counter[str] = Counter()
+    for path, cohort, count in _accounts_below(unit):
+        row = path[: len(unit.path) + OrgUnit.steplen]
+        if own.keys().isdisjoint(lineage(path)):
+            reach.by_cohort[cohort] += count
+            have_it[row] += count * (cohort in applied)
+        elif row not in own:
+            continue
+        accounts[row] += count
+    reach.have_it = have_it.total()
+    reach.by_unit = [
+        UnitCount(row, accounts[row.path], have_it[row.path], own.get(row.path, ""))
+        for row in [unit, *OrgUnit.objects.get_children(unit)]
+    ]
+    return reach
+
+
+def _own_values_below(unit: OrgUnit, setting: str) -> dict[str, str]:
+    rows: Any = GatewayPolicy.objects.filter(
+        setting=setting, value__isnull=False, unit__path__startswith=unit.path
+    ).exclude(unit=unit)
+    return {path: on_or_off(value) for path, value in rows.values_list("unit__path", "value")}
+
+
+def _accounts_below(unit: OrgUnit) -> list[tuple[str, int, int]]:
+    rows = User.objects.filter(unit__path__startswith=unit.path).order_by()
+    return list(rows.values_list("unit__path", "cohort").annotate(Count("pk")))

@@ -1,0 +1,248 @@
+"""A change on its way to the accounts: its waves, read from what is applied."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import OrgUnit, User
+from accounts.templatetags.clock import clock_seconds, clock_time, duration
+from console.wording import change_title, own_value
+from policies.models import PolicyChange, RolloutWave
+from policies.services import applied_cohorts
+
+# Sweeps run every few seconds; a delay below this says nothing.
+LATE = timedelta(seconds=10)
+MINUTE = timedelta(minutes=1)
+
+
+class Wave(NamedTuple):
+    """All cohorts that are due at one time; the express cohort travels with the first wave."""
+
+    state: str  # applied, next or planned
+    due_at: datetime
+    applied_at: datetime | None
+    delay: timedelta
+    cohorts: frozenset[int]
+
+
+@dataclass
+class Rollout:
+    """`unit` and `author` are None where they are gone; `now` is PostgreSQL's clock."""
+
+    change: PolicyChange
+    unit: OrgUnit | None
+    author: User | None
+    applied: set[int]
+    waves: list[Wave]
+    replaced_at: datetime | None
+    now: datetime
+
+    @property
+    def state(self) -> str:
+        if self.replaced_at:
+            return "replaced"
+        return "complete" if self.waves_applied == len(self.waves) else "rolling"
+
+    @property
+    def waves_applied(self) -> int:
+        return sum(wave.state == "applied" for wave in self.waves)
+
+    def is_news(self, seen: str | None) -> bool:
+        """Whether a wave has applied, or all has ended, since a page that showed `seen` waves."""
+        if seen is None:
+            return False
+        return self.state != "rolling" or seen != str(self.waves_applied)
+
+    @property
+    def ticks(self) -> list[str]:
+        return [wave.state for wave in self.waves]
+
+    @property
+    def sentence(self) -> str:
+        return _("%(applied)d of %(total)d waves applied") % {
+            "applied": self.waves_applied,
+            "total": len(self.waves),
+        }
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the last wave arrived, as far as that is known."""
+        return max((wave.applied_at for wave in self.waves if wave.applied_at), default=None)
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.now > self.change.complete_by
+
+    @property
+    def timing(self) -> str:
+        """How far the promised time is: "in 34 min" or "3 min late"."""
+        if self.is_overdue:
+            return _late_by(self.now - self.change.complete_by)
+        return _("in %(duration)s") % {"duration": duration(self.change.complete_by - self.now)}
+
+    @property
+    def author_name(self) -> str:
+        return self.author.name if self.author else self.change.actor_address
+
+    @property
+    def unit_name(self) -> str:
+        return self.unit.name if self.unit else self.change.unit_path
+
+    @property
+    def title(self) -> str:
+        return change_title(self.change.new, self.unit_name)
+
+    @property
+    def old_text(self) -> str:
+        return own_value(self.change.old, at_root=self._at_root)
+
+    @property
+    def new_text(self) -> str:
+        return own_value(self.change.new, at_root=self._at_root)
+
+    @property
+    def _at_root(self) -> bool:
+        return self.unit is not None and self.unit.is_root()
+
+
+def load_rollouts(changes: Iterable[PolicyChange]) -> list[Rollout]:
+    """Four queries, however many changes."""
+    changes = list(changes)
+    waves = _waves_by_change(changes)
+    applied = applied_cohorts(changes)
+    units = OrgUnit.objects.in_bulk([change.unit_id for change in changes])
+    authors = User.objects.in_bulk([change.actor_id for change in changes if change.actor_id])
+    return [
+        _rollout(
+            change,
+            waves[change.pk],
+            applied[change.pk],
+            units.get(change.unit_id),
+            authors.get(change.actor_id) if change.actor_id else None,
+        )
+        for change in changes
+    ]
+
+
+def load_rollout(change: PolicyChange) -> Rollout:
+    return load_rollouts([change])[0]
+
+
+def _waves_by_change(changes: Sequence[PolicyChange]) -> dict[int, list[RolloutWave]]:
+    waves: dict[int, list[RolloutWave]] = {change.pk: [] for change in changes}
+    rows = RolloutWave.objects.filter(change_id__in=waves).annotate(now=Now())
+    for wave in rows.order_by("due_at", "cohort"):
+        waves[wave.change_id].append(wave)
+    return waves
+
+
+def _rollout(
+    change: PolicyChange,
+    rows: list[RolloutWave],
+    applied: set[int],
+    unit: OrgUnit | None,
+    author: User | None,
+) -> Rollout:
+    now: datetime = rows[0].now  # type: ignore[attr-defined]  # annotated
+    replaced_at = max((row.superseded_at for row in rows if row.superseded_at), default=None)
+    # A cohort that a newer change reached instead has that one, not this.
+    has_it = applied - {row.cohort for row in rows if row.superseded_at}
+    waves = [
+        _wave(due_at, list(group), has_it, now)
+        for due_at, group in groupby(rows, key=lambda row: row.due_at)
+    ]
+    if not replaced_at:
+        waves = _mark_next(waves)
+    return Rollout(change, unit, author, has_it, waves, replaced_at, now)
+
+
+def _wave(due_at: datetime, rows: list[RolloutWave], has_it: set[int], now: datetime) -> Wave:
+    cohorts = frozenset(row.cohort for row in rows)
+    applied_at = max((row.applied_at for row in rows if row.applied_at), default=None)
+    state = "applied" if cohorts <= has_it else "planned"
+    return Wave(state, due_at, applied_at, (applied_at or now) - due_at, cohorts)
+
+
+def _mark_next(waves: list[Wave]) -> list[Wave]:
+    following = next((wave for wave in waves if wave.state == "planned"), None)
+    return [wave._replace(state="next") if wave is following else wave for wave in waves]
+
+
+class WaveColumn(NamedTuple):
+    """A wave as the page draws it; `now_percent` is where "now" lies in it, or None."""
+
+    state: str
+    time: str
+    accounts: int
+    late: str
+    now_percent: int | None
+
+
+def wave_columns(rollout: Rollout, accounts: Mapping[int, int]) -> list[WaveColumn]:
+    """The waves with their accounts, given by cohort; of a replaced change only those that came."""
+    ends = [wave.due_at for wave in rollout.waves[1:]] + [rollout.change.complete_by]
+    clock = _clock(rollout.waves)
+    return [
+        WaveColumn(
+            state=wave.state,
+            time=clock(wave.due_at),
+            accounts=sum(accounts.get(cohort, 0) for cohort in wave.cohorts),
+            late="" if wave.state == "planned" or wave.delay < LATE else _late_by(wave.delay),
+            now_percent=_now_percent(rollout, wave.due_at, end),
+        )
+        for wave, end in zip(rollout.waves, ends, strict=True)
+        if rollout.state != "replaced" or wave.state == "applied"
+    ]
+
+
+def _clock(waves: Sequence[Wave]) -> Callable[[datetime], str]:
+    """With seconds where two waves would else stand at one time."""
+    steps = (later.due_at - earlier.due_at for earlier, later in pairwise(waves))
+    return clock_seconds if min(steps, default=MINUTE) < MINUTE else clock_time
+
+
+def _late_by(delay: timedelta) -> str:
+    return _("%(duration)s late") % {"duration": duration(delay)}
+
+
+def _now_percent(rollout: Rollout, start: datetime, end: datetime) -> int | None:
+    if rollout.state != "rolling" or not start <= rollout.now < end:
+        return None
+    return int((rollout.now - start) / (end - start) * 100)
+
+
+class Event(NamedTuple):
+    time: datetime
+    text: str
+
+
+def history(rollout: Rollout, accounts: Mapping[int, int]) -> list[Event]:
+    """What happened to a change, newest first."""
+    change = rollout.change
+    saved = _("%(person)s saved change %(change)d") % {
+        "person": rollout.author_name,
+        "change": change.pk,
+    }
+    events = [Event(change.created_at, saved)]
+    for number, wave in enumerate(rollout.waves, start=1):
+        if wave.state == "applied" and wave.applied_at:
+            events.append(Event(wave.applied_at, _wave_applied(number, wave, accounts)))
+    if rollout.replaced_at:
+        events.append(Event(rollout.replaced_at, _("A newer change replaced this one")))
+    return sorted(events, key=lambda event: event.time, reverse=True)
+
+
+def _wave_applied(number: int, wave: Wave, accounts: Mapping[int, int]) -> str:
+    count = sum(accounts.get(cohort, 0) for cohort in wave.cohorts)
+    text = ngettext(
+        "Wave %(number)d applied, %(count)d account",
+        "Wave %(number)d applied, %(count)d accounts",
+        count,
+    ) % {"number": number, "count": count}
+    return text if wave.delay < LATE else f"{text}, {_late_by(wave.delay)}"

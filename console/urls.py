@@ -1,0 +1,28 @@
+from django.urls import path
+
+from console import views
+
+app_name = "console"
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("apps/mail/", views.mail, name="mail"),
+    path("apps/mail/advanced/", views.mail_advanced, name="mail_advanced"),
+    path("apps/mail/advanced/<int:unit_id>/", views.mail_advanced, name="mail_advanced"),
+    path(
+        "apps/mail/advanced/<int:unit_id>/below/",
+        views.units_below,
+        {"page": "console:mail_advanced"},
+        name="mail_advanced_below",
+    ),
+    path("apps/mail/end-user-access/", views.mail_access, name="mail_access"),
+    path("apps/mail/end-user-access/<int:unit_id>/", views.mail_access, name="mail_access"),
+    path(
+        "apps/mail/end-user-access/<int:unit_id>/below/",
+        views.units_below,
+        {"page": "console:mail_access"},
+        name="mail_access_below",
+    ),
+    path("rollouts/", views.rollouts, name="rollouts"),
+    path("rollouts/running/", views.running_rollout, name="rollout_running"),
+    path("rollouts/<int:change_id>/", views.rollout, name="rollout"),
+]

@@ -1,0 +1,68 @@
+"""What the console's tests write and read."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+from django.http import HttpResponse
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import OrgUnit, User
+from accounts.services.audit import SYSTEM, Actor
+from accounts.services.directory import create_unit
+from policies.models import PolicyChange, Setting
+from policies.services import apply_wave, change_policy
+
+GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
+ON: dict[str, Any] = {"allowed": True}
+OFF: dict[str, Any] = {"allowed": False}
+
+
+def save_value(
+    *,
+    user: User,
+    unit: OrgUnit,
+    value: dict[str, Any] | None = ON,
+    based_on: int = 0,
+    reason: str = "",
+) -> PolicyChange:
+    change = change_policy(
+        actor=Actor(user),
+        unit=unit,
+        setting=GATEWAY,
+        value=value,
+        based_on=based_on,
+        reason=reason,
+    )
+    assert change is not None
+    return change
+
+
+def apply_waves(change: PolicyChange, count: int) -> None:
+    """Let time pass until the first `count` waves are due, and apply them as a worker does."""
+    waves = list(change.waves.order_by("due_at", "cohort"))[:count]
+    change.waves.update(due_at=F("due_at") - (waves[-1].due_at - change.starts_at))
+    for wave in waves:
+        assert apply_wave(wave.pk)
+
+
+def create_units(parent: OrgUnit, prefix: str) -> list[OrgUnit]:
+    """Ten units."""
+    return [
+        create_unit(actor=SYSTEM, name=f"{prefix} {number}", parent=parent) for number in range(10)
+    ]
+
+
+def text_of(response: HttpResponse) -> str:
+    """The page as read: without tags, each run of white space one space."""
+    html = re.sub(r"</?(a|b)\b[^>]*>", "", response.content.decode())
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+def count_queries(run: Callable[[], object]) -> int:
+    run()
+    with CaptureQueriesContext(connection) as captured:
+        run()
+    return len(captured)
