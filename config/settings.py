@@ -1,0 +1,200 @@
+"""Settings, all from the environment; each secret also from a file named by `<NAME>_FILE`.
+
+docs/operations.md lists every variable. A missing secret stops the start: there is no default key.
+"""
+
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.FileAwareEnv()
+
+# --- what an installation says -------------------------------------------------------------
+SECRET_KEY = env.str("SECRET_KEY")
+BASE_URL = env.str("OUTGATE_BASE_URL", default="http://localhost:8000").rstrip("/")
+DEBUG = False
+ALLOWED_HOSTS = env.list("OUTGATE_ALLOWED_HOSTS", default=[urlsplit(BASE_URL).hostname])
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+OUTGATE_RELAY_URL = env.str("OUTGATE_RELAY_URL")
+# "id:base64 of 32 bytes", comma-separated; the first one encrypts, all of them decrypt.
+OUTGATE_CREDENTIAL_KEYS = env.list("OUTGATE_CREDENTIAL_KEYS")
+OUTGATE_ROLLOUT_WINDOW = env.int("OUTGATE_ROLLOUT_WINDOW", default=3600)  # seconds
+OUTGATE_ROLLOUT_COHORTS = env.int("OUTGATE_ROLLOUT_COHORTS", default=12)
+OUTGATE_EGRESS_NETWORKS = tuple(
+    ip_network(text) for text in env.list("OUTGATE_EGRESS_NETWORKS", default=[])
+)
+OUTGATE_EGRESS_PORTS = frozenset(
+    int(port) for port in env.list("OUTGATE_EGRESS_PORTS", default=["465", "587", "2525"])
+)
+OUTGATE_HOSTNAME = env.str("OUTGATE_HOSTNAME", default=urlsplit(BASE_URL).hostname)
+OUTGATE_SUBMISSION_HOST = env.str("OUTGATE_SUBMISSION_HOST", default="127.0.0.1")
+OUTGATE_SUBMISSION_PORT = env.int("OUTGATE_SUBMISSION_PORT", default=1587)
+OUTGATE_SUBMISSIONS_PORT = env.int("OUTGATE_SUBMISSIONS_PORT", default=1465)
+OUTGATE_TLS_CERT_FILE = env.str("OUTGATE_TLS_CERT_FILE", default="")
+OUTGATE_TLS_KEY_FILE = env.str("OUTGATE_TLS_KEY_FILE", default="")
+OUTGATE_MESSAGE_SIZE = env.int("OUTGATE_MESSAGE_SIZE", default=36_700_160)  # bytes
+OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
+OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
+OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
+
+# --- Django ----------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "config",
+    "console",
+    "submission",
+    "delivery",
+    "sendas",
+    "policies",
+    "accounts",
+    "allauth",
+    "allauth.account",
+    "treebeard",
+    "django_htmx",
+    "template_partials",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django.forms",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "config.middleware.ContentSecurityPolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.context.installation",
+            ],
+        },
+    },
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+DATABASES = {"default": env.db("DATABASE_URL")}
+DATABASES["default"]["CONN_MAX_AGE"] = 60
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# The owner's role: only `migrate` and `flush` use it (accounts/owner.py).
+MIGRATE_DATABASE = env.db("MIGRATE_DATABASE_URL", default=env.str("DATABASE_URL"))
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("primary_address", "name")},
+    },
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_USER_MODEL_EMAIL_FIELD = "primary_address"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_TZ = True
+TIME_ZONE = env.str("OUTGATE_TIME_ZONE", default="UTC")
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Each web process reads the source folders at its start: there is no collecting step.
+WHITENOISE_USE_FINDERS = True
+
+# --- security ----------------------------------------------------------------------------------
+_https = BASE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SECURE_SSL_REDIRECT = _https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- mail that Outgate itself writes (codes, password resets) leaves by the relay ----
+_relay = urlsplit(OUTGATE_RELAY_URL)
+EMAIL_HOST = _relay.hostname
+EMAIL_PORT = _relay.port or {"smtp": 25, "smtp+starttls": 587, "smtps": 465}[_relay.scheme]
+EMAIL_HOST_USER = _relay.username or ""
+EMAIL_HOST_PASSWORD = _relay.password or ""
+EMAIL_USE_TLS = _relay.scheme == "smtp+starttls"
+EMAIL_USE_SSL = _relay.scheme == "smtps"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = OUTGATE_FROM_ADDRESS
+
+# --- Celery ---------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.str("REDIS_URL")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+CELERY_BEAT_SCHEDULE_FILENAME = str(OUTGATE_DATA_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "sweep-waves": {
+        "task": "policies.tasks.sweep_waves",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # A sweep every two seconds would say so twice each time.
+    "loggers": {
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
+    "root": {"handlers": ["console"], "level": env.str("OUTGATE_LOG_LEVEL", default="INFO")},
+}

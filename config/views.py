@@ -1,0 +1,27 @@
+from django.contrib.auth.decorators import login_required
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_safe
+
+from accounts.requests import SignedInRequest
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """200 while this process reaches the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@login_required
+def home(request: SignedInRequest) -> HttpResponse:
+    """Where each person's work is: administrators, support staff, everybody else."""
+    user = request.user
+    if user.is_admin:
+        return redirect("console:overview")
+    if user.is_staff:
+        return redirect("admin:index")
+    return redirect("sendas:list")

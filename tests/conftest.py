@@ -1,0 +1,101 @@
+"""The named cast, and the database of the tests: migrated by the owner, used by the application."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.core.management import call_command
+from pytest_django import DjangoDbBlocker
+from pytest_django.fixtures import SettingsWrapper
+
+from accounts.models import Domain, OrgUnit, RoleAssignment, User
+from accounts.services.audit import SYSTEM
+from accounts.services.directory import create_domain, create_unit
+from accounts.services.people import assign_role, create_user
+from config.embedded import Engines
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(services: Engines, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def fast_password_hasher(settings: SettingsWrapper) -> None:
+    """Web passwords are Django's business; its real hasher would take most of the suite's time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class Organisation:
+    """yourdomain.com > Sales > Partner desk, and Support beside Sales."""
+
+    root: OrgUnit
+    sales: OrgUnit
+    partner_desk: OrgUnit
+    support_unit: OrgUnit
+
+
+@pytest.fixture
+def organisation(db: None) -> Organisation:
+    create_domain(actor=SYSTEM, name="yourdomain.com", kind=Domain.Kind.PRIMARY)
+    root = create_unit(actor=SYSTEM, name="yourdomain.com")
+    sales = create_unit(actor=SYSTEM, name="Sales", parent=root)
+    desk = create_unit(actor=SYSTEM, name="Partner desk", parent=sales)
+    support = create_unit(actor=SYSTEM, name="Support", parent=root)
+    return Organisation(root, sales, desk, support)
+
+
+def _person(local: str, name: str, unit: OrgUnit) -> User:
+    return create_user(
+        actor=SYSTEM,
+        primary_address=f"{local}@yourdomain.com",
+        name=name,
+        unit=unit,
+        password=PASSWORD,
+    )
+
+
+@pytest.fixture
+def owner(organisation: Organisation) -> User:
+    """The account that most tests are about, in Partner desk."""
+    return _person("user", "Yuki Tanaka", organisation.partner_desk)
+
+
+@pytest.fixture
+def colleague(organisation: Organisation) -> User:
+    """In the same unit as the owner."""
+    return _person("colleague", "Jonas Berg", organisation.partner_desk)
+
+
+@pytest.fixture
+def stranger(organisation: Organisation) -> User:
+    """In another branch of the tree."""
+    return _person("stranger", "Ada Moor", organisation.support_unit)
+
+
+@pytest.fixture
+def super_admin(organisation: Organisation) -> User:
+    user = _person("admin", "Mina Kato", organisation.root)
+    assign_role(actor=SYSTEM, user=user, role=RoleAssignment.Role.SUPER_ADMIN)
+    return user
+
+
+@pytest.fixture
+def unit_admin(organisation: Organisation) -> User:
+    """Administers Sales and below."""
+    user = _person("sales-admin", "Emre Aydin", organisation.sales)
+    assign_role(
+        actor=SYSTEM, user=user, role=RoleAssignment.Role.UNIT_ADMIN, unit=organisation.sales
+    )
+    return user
+
+
+@pytest.fixture
+def support(organisation: Organisation) -> User:
+    user = _person("support", "Sam Oduya", organisation.support_unit)
+    assign_role(actor=SYSTEM, user=user, role=RoleAssignment.Role.SUPPORT)
+    return user
