@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from accounts.models import AppPassword, User
+from accounts.models import AppPassword, Domain, User
 from accounts.models.directory import path_names
 from accounts.services.people import own_addresses
 from delivery.models import Delivery, DeliveryRecipient
@@ -24,6 +24,7 @@ from policies.services import applied_value
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import gateway_password
 from sendas.upstream import relay
+from smtp.address import split_address
 from smtp.client import Credential, Security, Server
 
 
@@ -39,20 +40,24 @@ class Decided(NamedTuple):
 def load_account(user: User) -> AccountSnapshot:
     """The account as the decision sees it: addresses, gateways, unit, cohort."""
     own = own_addresses(user)
+    inside = set(Domain.objects.values_list("name", flat=True))
     rows = SendAs.objects.filter(user=user).exclude(verification_status="")
     return AccountSnapshot(
         primary_address=user.primary_address,
         own_aliases=frozenset(own[1:]),
-        outside={row.send_as_email: _outside(row) for row in rows.select_related("smtp_msa")},
+        outside={
+            row.send_as_email: _outside(row, inside) for row in rows.select_related("smtp_msa")
+        },
         suspended=user.suspended,
         unit=path_names(user.unit),
         cohort=user.cohort,
     )
 
 
-def _outside(row: SendAs) -> OutsideAddress:
+def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
     msa: SmtpMsa | None = getattr(row, "smtp_msa", None)
-    if msa is None:
+    # A domain that became the organisation's own has no gateways any more.
+    if msa is None or split_address(row.send_as_email)[1] in inside:
         return OutsideAddress(verified=row.is_accepted)
     server = Server(msa.host, msa.port, Security(msa.security_mode))
     gateway = Gateway(server, msa.credential_id, works=msa.refused_at is None)

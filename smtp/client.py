@@ -207,10 +207,13 @@ class Connection:
 
     async def quit(self) -> None:
         """Say goodbye, and close whatever the answer."""
-        if self._wire.is_quiet and not self._in_content:
-            with contextlib.suppress(SmtpFailure):  # nothing depends on the answer
-                await self._command(b"QUIT", Step.OTHER)
-        self.close()
+        if not self._wire.is_quiet or self._in_content:
+            self.close()
+            return
+        self._is_idle = False
+        with contextlib.suppress(SmtpFailure):  # nothing depends on the answer
+            await self._command(b"QUIT", Step.OTHER)
+        self._wire.close()
 
     def close(self) -> None:
         """Say goodbye without waiting for the answer; a message under way is dropped."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
-from pytest_django.fixtures import SettingsWrapper
 
 from accounts.models import Domain, OrgUnit, RoleAssignment, User
 from accounts.services.audit import SYSTEM
@@ -21,7 +20,7 @@ def django_db_setup(services: Engines, django_db_blocker: DjangoDbBlocker) -> No
 
 
 @pytest.fixture(autouse=True)
-def fast_password_hasher(settings: SettingsWrapper) -> None:
+def fast_password_hasher(settings) -> None:
     """Web passwords are Django's business; its real hasher would take most of the suite's time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

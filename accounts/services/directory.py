@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from accounts.models import Domain, OrgUnit
+from accounts.models import Alias, Domain, OrgUnit, User
 from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
 from smtp.address import AddressError, normalise_address, split_address
@@ -21,7 +21,10 @@ def lock_tree() -> None:
 def create_domain(
     *, actor: Actor, name: str, kind: str = Domain.Kind.SECONDARY, alias_of: Domain | None = None
 ) -> Domain:
-    """Raise ValidationError for a name that is no domain or is already there."""
+    """Raise ValidationError for a name that is no domain or is already there.
+
+    An alias domain must be empty: its addresses belong to the accounts of the other domain.
+    """
     try:
         # Every mail domain has a postmaster (RFC 5321 4.5.1): one grammar for both.
         _local, name = split_address(normalise_address(f"postmaster@{name}"))
@@ -30,9 +33,24 @@ def create_domain(
     domain = Domain(name=name, kind=kind, alias_of=alias_of)
     with transaction.atomic():
         domain.full_clean()
+        if kind == Domain.Kind.ALIAS and _has_addresses(name):
+            raise ValidationError(
+                {
+                    "name": _("Accounts have addresses in %(name)s. Move them first.")
+                    % {"name": name}
+                }
+            )
         domain.save()
         record_event(actor, "domain_created", domain.name, kind=kind)
     return domain
+
+
+def _has_addresses(domain: str) -> bool:
+    at_domain = f"@{domain}"
+    return (
+        User.objects.filter(primary_address__endswith=at_domain).exists()
+        or Alias.objects.filter(address__endswith=at_domain).exists()
+    )
 
 
 def create_unit(

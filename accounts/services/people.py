@@ -160,10 +160,20 @@ def _clean_address(address: str) -> str:
 def _reserve_address(address: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDRESS_LOCK])
+    twins = _twins(address)
     if (
-        User.objects.filter(primary_address=address).exists()
-        or Alias.objects.filter(address=address).exists()
+        User.objects.filter(primary_address__in=twins).exists()
+        or Alias.objects.filter(address__in=twins).exists()
     ):
         raise ValidationError(
             _("%(address)s belongs to an account already.") % {"address": address}
         )
+
+
+def _twins(address: str) -> list[str]:
+    """The address, and what it is at the domains that are aliases of one another: one mailbox."""
+    local, domain = split_address(address)
+    target = Domain.objects.filter(name=domain, kind=Domain.Kind.ALIAS)
+    primary = target.values_list("alias_of__name", flat=True).first() or domain
+    aliases = Domain.objects.filter(alias_of__name=primary).values_list("name", flat=True)
+    return [f"{local}@{name}" for name in {domain, primary, *aliases}]

@@ -52,6 +52,21 @@ def test_alias_domains_give_every_address_a_twin(owner):
     ]
 
 
+def test_an_address_at_an_alias_domain_is_its_owners_already(owner, colleague):
+    create_domain(actor=SYSTEM, name="yourdomain.net", kind="alias", alias_of=Domain.objects.get())
+    with pytest.raises(ValidationError, match="belongs to an account already"):
+        people.add_alias(actor=SYSTEM, user=colleague, address="user@yourdomain.net")
+
+
+def test_a_domain_with_accounts_can_not_become_an_alias(owner):
+    other = create_domain(actor=SYSTEM, name="second.example")
+    people.add_alias(actor=SYSTEM, user=owner, address="yuki@second.example")
+    primary = Domain.objects.get(kind="primary")
+    Domain.objects.filter(pk=other.pk).delete()
+    with pytest.raises(ValidationError, match="Move them first"):
+        create_domain(actor=SYSTEM, name="second.example", kind="alias", alias_of=primary)
+
+
 def test_only_an_account_inside_the_own_domains_can_be_an_administrator(organisation):
     guest = people.create_user(
         actor=SYSTEM, primary_address="guest@elsewhere.example", name="G", unit=organisation.root

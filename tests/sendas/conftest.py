@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from accounts.models.people import cohort_count
 from policies.models import AppliedPolicy, Setting
 from sendas import upstream
 from sendas.models import SendAs
@@ -49,18 +50,24 @@ def partner_server(
     partner = PartnerServer()
     loop = asyncio.new_event_loop()
 
+    opened: list[SMTP] = []
+
     def session() -> SMTP:
-        return SMTP(partner, authenticator=partner.authenticate, loop=loop, **options)
+        opened.append(SMTP(partner, authenticator=partner.authenticate, loop=loop, **options))
+        return opened[-1]
 
     async def start() -> asyncio.Server:
         return await loop.create_server(session, "127.0.0.1", 0, ssl=tls_from_start)
 
     async def stop() -> None:
         server.close()
-        sessions = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in sessions:
-            each.cancel()
-        await asyncio.gather(*sessions, return_exceptions=True)
+        for each in opened:
+            if each.transport:
+                each.transport.abort()
+        handlers = asyncio.all_tasks() - {asyncio.current_task()}
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
 
     thread = Thread(target=loop.run_forever)
     thread.start()
@@ -125,6 +132,12 @@ def apply_policy(user, *, value: dict[str, bool] | None, version: int = 1) -> Ap
         value=value,
         version=version,
     )
+
+
+def move_to_next_cohort(user) -> None:
+    """Into an ordinary cohort that nothing has reached."""
+    user.cohort = user.cohort % cohort_count() + 1
+    user.save()
 
 
 def gateway_at(port: int, **changes: object) -> GatewaySettings:

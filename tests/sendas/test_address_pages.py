@@ -8,7 +8,14 @@ from accounts.services.people import add_alias
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import gateway_password, set_gateway
 from sendas.services.proof import send_proof
-from tests.sendas.conftest import CANARY, PARTNER, gateway_at, make_pending, make_send_as
+from tests.sendas.conftest import (
+    CANARY,
+    PARTNER,
+    gateway_at,
+    make_pending,
+    make_send_as,
+    move_to_next_cohort,
+)
 from tests.sendas.test_proof import token_in
 
 LIST, ADD, SERVER = "/settings/", "/settings/send-as/add/", "/settings/send-as/server/"
@@ -139,8 +146,7 @@ def test_missing_fields_are_named_one_by_one(user, allowed):
 
 def test_a_policy_that_went_off_meanwhile_loses_nothing_typed(user, allowed, owner, partner):
     user.post(ADD, NEW)
-    owner.cohort += 1
-    owner.save()
+    move_to_next_cohort(owner)
     answer = user.post(SERVER, server_fields(partner.port))
     html = answer.content.decode()
     assert "Own servers are off for your account" in html

@@ -12,7 +12,13 @@ from policies.services import change_policy
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import list_addresses, record_refusal, set_gateway
 from sendas.services.proof import send_proof
-from tests.sendas.conftest import PARTNER, gateway_at, make_pending, make_send_as
+from tests.sendas.conftest import (
+    PARTNER,
+    gateway_at,
+    make_pending,
+    make_send_as,
+    move_to_next_cohort,
+)
 from tests.sendas.test_proof import age_mails, code_in
 
 LIST = "/settings/"
@@ -95,8 +101,7 @@ def test_a_stopped_server_is_told_with_its_reply(page, gateway):
 
 def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, owner):
     from_rows = SmtpMsa.objects.count()
-    owner.cohort += 1  # a cohort that nothing has reached
-    owner.save()
+    move_to_next_cohort(owner)
     html = page()
     assert "on behalf of" in row_of(html, PARTNER)
     assert "Own server localhost is kept, not used now" in row_of(html, PARTNER)
@@ -105,8 +110,7 @@ def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, 
 
 
 def test_a_change_on_its_way_is_announced_with_its_time(page, gateway, owner, super_admin):
-    owner.cohort += 1
-    owner.save()
+    move_to_next_cohort(owner)
     change = change_policy(
         actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
         value={"allowed": True}, based_on=0,
