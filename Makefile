@@ -1,7 +1,7 @@
 # make up     Outgate and its demo on this machine; Ctrl-C stops it
 # make test   everything the tests need, then all of them
 # make lint   the checks that need no running service
-# make bench  figures
+# make bench  figures, beside Postfix's
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -34,6 +34,7 @@ lint:
 	$(LINT_ENVIRONMENT) $(RUN) manage.py check --deploy --fail-level WARNING
 
 bench:
+	@.ci/packages-bench
 	$(call install,requirements-dev.txt)
 	$(RUN) -m bench
 

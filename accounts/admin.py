@@ -77,6 +77,9 @@ class RoleInline(SupportInline):
     model = RoleAssignment
     fields = ("role", "unit")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RoleAssignment]:
+        return super().get_queryset(request).select_related("unit")
+
 
 class AppPasswordInline(SupportInline):
     model = AppPassword

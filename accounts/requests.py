@@ -6,7 +6,7 @@ from accounts.services.audit import Actor
 
 
 class SignedInRequest(HttpRequest):
-    """What a view behind `login_required` gets."""
+    """What a view behind `signed_in` gets."""
 
     user: User
     htmx: HtmxDetails

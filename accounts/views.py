@@ -1,13 +1,12 @@
 """A person's own account pages: app passwords."""
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import usable_app_password
+from accounts.access import signed_in, usable_app_password
 from accounts.forms import AppPasswordForm
 from accounts.models import AppPassword
 from accounts.requests import SignedInRequest, actor_of
@@ -17,7 +16,7 @@ from accounts.services.app_passwords import create_app_password, revoke_app_pass
 # The one answer that holds a secret must not stay in a cache.
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@signed_in
 def app_passwords(request: SignedInRequest) -> HttpResponse:
     """List, create, revoke. A link with `?revoke=` asks first."""
     if "revoke" in request.POST:

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from accounts.access import signed_in
 from accounts.models import User
 from accounts.requests import SignedInRequest
 from config.captured_mail import (
@@ -40,7 +41,7 @@ class Line(NamedTuple):
 
 
 @require_safe
-@login_required
+@signed_in
 def demo(request: SignedInRequest) -> HttpResponse:
     """The page; to its own polling, the lanes alone, or 204 while nothing new has come."""
     installation = _demo_installation()

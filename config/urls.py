@@ -1,10 +1,11 @@
 from allauth.account import views as account
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.generic import RedirectView
 
 from config.demo_page import demo, demo_source
-from config.views import healthz, home
+from config.views import healthz, home, no_page
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
@@ -15,17 +16,24 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("console/", include("console.urls")),
     path("settings/", include("sendas.urls")),
     path("settings/app-passwords/", include("accounts.urls")),
+    # Of Django's admin not these: there is one way to change a password, which counts wrong tries,
+    # and nothing here has a page of its own on the site.
+    path("support/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    path("support/password_change/done/", no_page),
+    path("support/r/<path:rest>", no_page),
     path("support/", admin.site.urls),
     path("demo/", demo, name="demo"),
     path("demo/<str:server>/<str:name>", demo_source, name="demo_source"),
     path("sign-in/", account.login, name="account_login"),
     path("sign-out/", account.logout, name="account_logout"),
+    path("sign-in/suspended/", account.account_inactive, name="account_inactive"),
     path("sign-in/again/", account.reauthenticate, name="account_reauthenticate"),
     path("password/change/", account.password_change, name="account_change_password"),
     path("password/reset/", account.password_reset, name="account_reset_password"),
     path("password/reset/sent/", account.password_reset_done, name="account_reset_password_done"),
-    path(
-        "password/reset/<uidb36>-<key>/",
+    # The key holds hyphens of its own.
+    re_path(
+        r"^password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[-\w]+)/$",
         account.password_reset_from_key,
         name="account_reset_password_from_key",
     ),

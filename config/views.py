@@ -1,9 +1,9 @@
-from django.contrib.auth.decorators import login_required
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
+from accounts.access import signed_in
 from accounts.requests import SignedInRequest
 
 
@@ -15,8 +15,12 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
+def no_page(_request: HttpRequest, **_kwargs: str) -> HttpResponse:
+    raise Http404
+
+
 @require_safe
-@login_required
+@signed_in
 def home(request: SignedInRequest) -> HttpResponse:
     """Where each person's work is: administrators, support staff, everybody else."""
     user = request.user

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django_htmx.http import HttpResponseClientRefresh
 
+from accounts.access import signed_in
 from accounts.models import OrgUnit
 from accounts.requests import SignedInRequest
 from accounts.services.people import administered_paths
@@ -29,20 +28,14 @@ def for_administrators(
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """Let administrators in; to everybody else who is signed in there is no such page."""
 
-    @login_required
-    def signed_in(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    @signed_in
+    @wraps(view)
+    def guarded(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         admin_request = cast("AdminRequest", request)
-        admin_request.administered = administered_paths(admin_request.user)
+        admin_request.administered = administered_paths(request.user)
         if not admin_request.administered:
             raise Http404
         return view(admin_request, *args, **kwargs)
-
-    @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        # A part that polls must not have the sign-in page swapped into it.
-        if request.headers.get("HX-Request") and not request.user.is_authenticated:
-            return HttpResponseClientRefresh()
-        return signed_in(request, *args, **kwargs)
 
     return guarded
 

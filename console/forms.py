@@ -24,7 +24,6 @@ class GatewayForm(forms.Form):
         label=_("Reason"),
         max_length=PolicyChange._meta.get_field("reason").max_length,
         required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     based_on = forms.CharField(required=False, widget=forms.HiddenInput)
 

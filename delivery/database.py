@@ -1,12 +1,13 @@
 """The bridge from the event loop to PostgreSQL: synchronous functions, on a few threads."""
 
 import asyncio
+import select
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 SECONDS = 5.0  # no answer for so long counts as "away"
 THREADS = 8  # each keeps one connection
@@ -34,9 +35,25 @@ class Database:
 
 
 def _with_usable_connection(call: Callable[[], T]) -> T:
-    close_old_connections()
+    _drop_if_ended()
     try:
         return call()
     finally:
-        # A connection that broke meanwhile is dropped now, not met by the next message.
-        close_old_connections()
+        if connection.errors_occurred:
+            # What broke is dropped now, not met by the next message.
+            close_old_connections()
+
+
+def _drop_if_ended() -> None:
+    """Close a connection that PostgreSQL has ended, at no price for the others.
+
+    To an idle connection it says nothing but that; Django's own check asks it each time.
+    """
+    raw = connection.connection
+    if raw is None:
+        return
+    idle = select.poll()
+    if not raw.closed:
+        idle.register(raw.fileno(), select.POLLIN)
+    if raw.closed or idle.poll(0):
+        connection.close()

@@ -22,7 +22,12 @@ REFUSALS = {FailureKind.SENDER_REFUSED, FailureKind.RECIPIENT_REFUSED, FailureKi
 def explain_failure(failure: SmtpFailure, route: Route, from_address: str) -> Reply:
     """The reply for the mail program: permanent where trying the same again can't help."""
     host = route.server.host
-    if failure.kind in REFUSALS and failure.reply:
+    if failure.step == Step.POOL:
+        return Reply(
+            451, "4.4.5", f"{host} has too much to do. {NOTHING_SENT} Try again in a while."
+        )
+    # What is said before EHLO is a banner: it could be that of anything.
+    if failure.kind in REFUSALS and failure.reply and failure.step != Step.GREETING:
         return _pass_on(failure, failure.reply, host)
     if failure.step == Step.FINAL_DOT:
         return Reply(
@@ -43,18 +48,21 @@ def explain_failure(failure: SmtpFailure, route: Route, from_address: str) -> Re
 
 def _pass_on(failure: SmtpFailure, reply: Reply, host: str) -> Reply:
     """The server's own words and code, and the recipient that they are about."""
-    about = (
-        f"<{failure.recipient}> was refused, so nobody got the message. "
-        if (failure.recipient)
-        else ""
-    )
+    about = ""
+    if failure.recipient:
+        about = f"<{failure.recipient}> was refused, so nobody got the message. "
     enhanced = reply.enhanced or ("4.0.0" if reply.is_transient else "5.0.0")
     return Reply(own_code(reply), enhanced, f"{about}{host} said: {reply}")
 
 
+# From our mouth these would speak of the mail program's own session: that we close it (RFC 5321
+# 3.8), or that it has to sign in another way (RFC 4954 6), for which it would ask its user.
+OF_THE_SESSION = {421: 451, 432: 451, 454: 451, 530: 554, 534: 554, 535: 554, 538: 554}
+
+
 def own_code(reply: Reply) -> int:
-    """421 would say that *we* close the connection (RFC 5321 3.8): it is 451 from our mouth."""
-    return 451 if reply.code == 421 else reply.code
+    """The code under which a server's answer to the message is passed on."""
+    return OF_THE_SESSION.get(reply.code, reply.code)
 
 
 def _sign_in_refused(failure: SmtpFailure, route: Route, from_address: str) -> Reply:

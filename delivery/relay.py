@@ -5,7 +5,7 @@ Nothing is kept here. The mail program hears 250 only after that server said so.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,7 +17,7 @@ from delivery.database import Database
 from delivery.failures import explain_failure, own_code
 from delivery.headers import RESENT, complete_header, write_header
 from delivery.models import Delivery
-from delivery.routing import AccountSnapshot, Refusal, Route
+from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.services import (
     AppPasswordRevokedError,
     Message,
@@ -53,6 +53,9 @@ REVOKED = Reply(
     550, "5.7.1", "This app password was revoked. Nothing was sent. Sign in with another one."
 )
 BROKEN_OFF = Reply(451, "4.3.0", "The mail program broke off. Nothing was sent.")
+NOT_HEARD = Reply(
+    451, "4.3.0", "The service ended before the server answered. It may have been sent."
+)
 LOOP = Reply(554, "5.4.6", f"Mail loop: the message has over {MAX_RECEIVED} Received fields.")
 
 
@@ -79,8 +82,8 @@ class Submission(NamedTuple):
 class Relay:
     """Hands messages of signed-in sessions to the server that the decision names."""
 
-    def __init__(self, pool: ConnectionPool, database: Database) -> None:
-        self.pool = pool
+    def __init__(self, pools: Mapping[RouteKind, ConnectionPool], database: Database) -> None:
+        self.pools = pools
         self.database = database
         self._background: set[asyncio.Task[None]] = set()
 
@@ -98,7 +101,12 @@ class Relay:
             session, app_password, envelope, complete_header(header, from_address), from_address
         )
         try:
-            account, answer = await self.database(decide_for_session, app_password.pk, from_address)
+            account, answer = await self.database(
+                decide_for_session,
+                app_password.pk,
+                from_address,
+                all_addresses=any(header.get_all(name) for name in RESENT),
+            )
         except (DatabaseError, TimeoutError) as error:
             logger.warning("%s database away: %s", session.id, type(error).__name__)
             return AWAY
@@ -118,7 +126,7 @@ class Relay:
         # A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1).
         sender = route.envelope_sender if envelope.sender else ""
         try:
-            connection = await self.pool.start_message(
+            connection = await self.pools[route.kind].start_message(
                 _pool_key(route),
                 lambda: self._connect(route),
                 sender,
@@ -127,7 +135,7 @@ class Relay:
                 body=envelope.body,
             )
         except SmtpFailure as failure:
-            return self.explain(failure, message, route)
+            return await self.explain(failure, message, route)
         except (SmtpMsa.DoesNotExist, CredentialError):
             return self.refuse(message, route, GONE)
         except (DatabaseError, TimeoutError):
@@ -141,14 +149,15 @@ class Relay:
         return await open_gateway(route.server, credential)
 
     def release(self, route: Route, connection: Connection) -> None:
-        self.pool.release(_pool_key(route), connection)
+        self.pools[route.kind].release(_pool_key(route), connection)
 
-    def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
+    async def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
         """What the mail program hears of a failure to begin; it is logged in the same words."""
         refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
         if refused and route.credential_id:
-            # Not tried again: that could get our address banned over there.
-            self.later(
+            # Before the mail program can send again: a second try could get our address banned
+            # over there.
+            await _logging_errors(
                 self.database(
                     record_refusal, credential_id=route.credential_id, reply=str(failure.reply)
                 )
@@ -168,7 +177,7 @@ class Relay:
     async def settle(self) -> None:
         """Wait for all that was put off."""
         while self._background:
-            await asyncio.gather(*self._background)
+            await asyncio.wait(self._background)
 
 
 class HandingOver:
@@ -189,6 +198,7 @@ class HandingOver:
         self._route = route
         self._connection = connection
         self._size = 0
+        self._dot_sent = False
         self._ended = False
         # The row is written while the body streams; it is awaited before the final dot.
         self._logged: asyncio.Task[UUID] = asyncio.create_task(
@@ -204,10 +214,14 @@ class HandingOver:
     async def announce(self) -> "MessageSink | Reply":
         """Write our header block; the sink itself, or a Reply where the server gave up."""
         session = self._submission.session
-        header = write_header(
-            self._submission.header, self._route, tls=session.tls, trace=session.id
-        )
-        return await self.write(header.encode()) or self
+        try:
+            header = write_header(
+                self._submission.header, self._route, tls=session.tls, trace=session.id
+            )
+            return await self.write(header.encode()) or self
+        except BaseException:  # nobody has the sink yet who could give the connection back
+            await self.abort()
+            raise
 
     async def write(self, chunk: bytes) -> Reply | None:
         self._size += len(chunk)
@@ -220,13 +234,15 @@ class HandingOver:
     async def finish(self) -> Reply:
         """The final dot: only if the log has the message and the decision is still the same."""
         try:
-            await self._logged
+            # Shielded, for the outcome is written to the row even when the service is stopped here.
+            await asyncio.shield(self._logged)
             if not await self._is_still_right():
                 return self._end(CHANGED)
         except (DatabaseError, TimeoutError):
             return self._end(AWAY)
         except AppPasswordRevokedError:
             return self._end(REVOKED)
+        self._dot_sent = True
         try:
             reply = await self._connection.finish()
         except SmtpFailure as failure:
@@ -235,7 +251,10 @@ class HandingOver:
         return self._end(reply._replace(code=own_code(reply)), state)
 
     async def abort(self) -> None:
-        self._end(BROKEN_OFF)
+        if self._dot_sent:
+            self._end(NOT_HEARD, Delivery.State.HANDING_OVER)
+        else:
+            self._end(BROKEN_OFF)
 
     async def _is_still_right(self) -> bool:
         _account, answer = await self._relay.database(

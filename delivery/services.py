@@ -1,5 +1,6 @@
 """What the decision needs out of the database, and the delivery log. All synchronous."""
 
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -42,12 +43,18 @@ def load_account(user: User) -> AccountSnapshot:
     own = own_addresses(user)
     inside = set(Domain.objects.values_list("name", flat=True))
     rows = SendAs.objects.filter(user=user).exclude(verification_status="")
-    return AccountSnapshot(
-        primary_address=user.primary_address,
+    return replace(
+        _load_primary(user),
         own_aliases=frozenset(own[1:]),
         outside={
             row.send_as_email: _outside(row, inside) for row in rows.select_related("smtp_msa")
         },
+    )
+
+
+def _load_primary(user: User) -> AccountSnapshot:
+    return AccountSnapshot(
+        primary_address=user.primary_address,
         suspended=user.suspended,
         unit=path_names(user.unit),
         cohort=user.cohort,
@@ -76,13 +83,25 @@ def load_settings(user: User) -> AppliedSettings:
     )
 
 
-def decide_for_session(app_password_id: int, from_address: str) -> Decided:
-    """Ask the decision for the account behind an app password. Raises AppPasswordRevokedError."""
-    app_password = AppPassword.objects.select_related("user__unit").get(pk=app_password_id)
-    if app_password.revoked_at:
+def decide_for_session(
+    app_password_id: int, from_address: str, *, all_addresses: bool = False
+) -> Decided:
+    """Ask the decision for the account behind an app password. Raises AppPasswordRevokedError.
+
+    Without `all_addresses`, the account's other addresses (four queries) are left out where the
+    answer cannot depend on them.
+    """
+    app_password = (
+        AppPassword.objects.select_related("user__unit")
+        .filter(pk=app_password_id, revoked_at=None)
+        .first()
+    )
+    if app_password is None:  # revoked, or gone with its account
         raise AppPasswordRevokedError
-    account = load_account(app_password.user)
-    return Decided(account, decide(account, from_address, load_settings(app_password.user)))
+    user = app_password.user
+    is_primary = from_address == user.primary_address and not all_addresses
+    account = _load_primary(user) if is_primary else load_account(user)
+    return Decided(account, decide(account, from_address, load_settings(user)))
 
 
 def load_credential(credential_id: UUID) -> Credential:

@@ -77,7 +77,8 @@ def change_policy(
     does not administer the unit, StalePolicyError where `based_on` is no longer the newest.
     """
     with transaction.atomic():
-        unit = OrgUnit.objects.select_for_update().get(pk=unit.pk)
+        # Not the key: an applied row that names the unit must not wait for this one's waves.
+        unit = OrgUnit.objects.select_for_update(no_key=True).get(pk=unit.pk)
         if actor.user is None or not administers(actor.user, unit):
             raise PermissionDenied(_("You don't administer this unit."))
         policy = GatewayPolicy.objects.filter(unit=unit, setting=setting).first()
@@ -134,11 +135,12 @@ def _record_change(
 
 
 def _supersede_older_waves(change: PolicyChange) -> None:
-    RolloutWave.objects.open().filter(
-        change__unit_id=change.unit_id,
-        change__setting=change.setting,
-        change__version__lt=change.version,
-    ).update(superseded_at=Now())
+    # By ids, not by a join: then PostgreSQL looks once more whether a wave that it had to wait for
+    # is still open.
+    older = PolicyChange.objects.filter(
+        unit_id=change.unit_id, setting=change.setting, version__lt=change.version
+    )
+    RolloutWave.objects.open().filter(change_id__in=older.values("pk")).update(superseded_at=Now())
 
 
 def _plan_waves(change: PolicyChange) -> None:

@@ -48,7 +48,7 @@ class AddressForm(forms.Form):
     address = forms.CharField(
         label=gettext_lazy("Address"),
         max_length=254,
-        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        widget=forms.EmailInput,
         error_messages={"required": gettext_lazy("Type the address you want to send from.")},
     )
     treat_as_alias = _alias_field()
@@ -138,7 +138,7 @@ class ServerForm(forms.Form):
         """`route` is chosen where the address has no server yet."""
         super().__init__(data, initial=_server_initial(address, route, msa))
         port = self.fields["port"]
-        port.choices = _port_choices()  # type: ignore[attr-defined]
+        port.choices = _port_choices(msa)  # type: ignore[attr-defined]
         self.fields["password"].required = msa is None
         self.test_error: ConnectionTestError | None = None
 
@@ -182,6 +182,8 @@ class CodeForm(forms.Form):
                 "inputmode": "numeric",
                 "autocomplete": "one-time-code",
                 "placeholder": "········",
+                # A page that changes by itself leaves what is being typed as it is.
+                "hx-preserve": "true",
             }
         ),
         error_messages={"required": gettext_lazy("Type the code from the mail.")},
@@ -206,7 +208,8 @@ def _server_initial(address: str, route: str, msa: SmtpMsa | None) -> dict[str, 
     }
 
 
-def _port_choices() -> list[tuple[str, str]]:
-    """The usual two first, then what else the operator allows."""
-    ports = sorted(settings.OUTGATE_EGRESS_PORTS, key=lambda port: (port not in (587, 465), port))
+def _port_choices(msa: SmtpMsa | None) -> list[tuple[str, str]]:
+    """The usual two first, then what else the operator allows, or allowed when it was chosen."""
+    allowed = settings.OUTGATE_EGRESS_PORTS | ({msa.port} if msa else set())
+    ports = sorted(allowed, key=lambda port: (port not in (587, 465), port))
     return [(str(port), str(port)) for port in ports]

@@ -1,16 +1,19 @@
 """A person's own settings: the addresses to send from. Every page works without JavaScript."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
-from django.http import HttpResponse, HttpResponseBadRequest
+from django.core.exceptions import BadRequest, ValidationError
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from accounts.access import signed_in
+from accounts.models.directory import in_own_domains
 from accounts.requests import SignedInRequest, actor_of
 from sendas.access import listed_address, outside_address, own_address, ownership_link
 from sendas.forms import (
@@ -40,14 +43,16 @@ from sendas.services.connection import ConnectionTestError, GatewaySettings
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from smtp.address import split_address
 
-# Session key of an address that waits for the choice of its server. It never holds a password.
-DRAFT = "sendas_draft"
+# Session key of the addresses that wait for the choice of their server, so that two browser tabs
+# do not meet. It never holds a password.
+DRAFTS = "sendas_drafts"
+DRAFTS_KEPT = 5
 
 page = require_http_methods(["GET", "HEAD", "POST"])
 
 
 @page
-@login_required
+@signed_in
 def address_list(request: SignedInRequest) -> HttpResponse:
     """The list; each action's button carries the address it is for."""
     if request.method != "POST":
@@ -55,14 +60,17 @@ def address_list(request: SignedInRequest) -> HttpResponse:
     for action, act in LIST_ACTIONS.items():
         if action in request.POST:
             return act(request, listed_address(request, request.POST[action]))
-    return HttpResponseBadRequest()
+    raise BadRequest("None of the list's actions.")
 
 
 def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> HttpResponse:
+    allowance = gateway_allowance(request.user)
+    if request.htmx and request.GET.get("seen") == allowance.stage:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
     listing = list_addresses(request.user)
     context = {
         "rows": [(listed, _code_form(listed, refused)) for listed in listing],
-        "allowance": gateway_allowance(request.user),
+        "allowance": allowance,
         "outside_count": sum(not listed.is_own for listed in listing),
         "outside_limit": OUTSIDE_LIMIT,
     }
@@ -79,7 +87,7 @@ def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpRespon
     try:
         make_default(actor=actor_of(request), user=request.user, address=listed.address)
     except ValidationError as refusal:
-        _tell(request, "bad", refusal.messages[0])
+        messages.error(request, refusal.messages[0])
     return redirect("sendas:list")
 
 
@@ -113,18 +121,15 @@ LIST_ACTIONS = {
 
 
 @page
-@login_required
+@signed_in
 def add(request: SignedInRequest) -> HttpResponse:
     """Step 1: the address. It is added at once where it can have no server of its own."""
-    initial = request.session.get(DRAFT) or {
-        "display_name": request.user.name,
-        "treat_as_alias": True,
-    }
+    initial = _draft(request) or {"display_name": request.user.name, "treat_as_alias": True}
     form = AddressForm(request.user, _posted(request), initial)
     if form.is_valid():
         if may_have_gateway(request.user, form.cleaned_data["address"]):
-            request.session[DRAFT] = form.cleaned_data
-            return redirect("sendas:server")
+            _keep_draft(request, form.cleaned_data)
+            return redirect(_page_of_draft("sendas:server", form.cleaned_data["address"]))
         try:
             return _add(request, form.cleaned_data, None)
         except ValidationError as refusal:
@@ -135,15 +140,16 @@ def add(request: SignedInRequest) -> HttpResponse:
 
 @sensitive_post_parameters("password")
 @page
-@login_required
+@signed_in
 def server(request: SignedInRequest) -> HttpResponse:
     """Step 2: which server carries the drafted address's mail."""
-    draft = request.session.get(DRAFT)
+    draft = _draft(request)
     if draft is None:
         return redirect("sendas:add")
+    back = _page_of_draft("sendas:add", draft["address"])
     # What was posted is kept on the page, even if the policy went off meanwhile.
     if request.method != "POST" and not may_have_gateway(request.user, draft["address"]):
-        return redirect("sendas:add")
+        return redirect(back)
     form = ServerForm(_posted(request), address=draft["address"], route=OWN_SERVER)
     if form.is_valid():
         try:
@@ -151,7 +157,29 @@ def server(request: SignedInRequest) -> HttpResponse:
         except (ValidationError, ConnectionTestError) as refusal:
             form.refuse(refusal)
     context = {**_preview(request, draft["address"], draft["display_name"]), "form": form}
-    return render(request, "sendas/server.html", context)
+    return render(request, "sendas/server.html", {**context, "back": back})
+
+
+def _draft(request: SignedInRequest) -> dict[str, Any] | None:
+    """What was typed in step 1 for the address that the URL names."""
+    drafts: dict[str, dict[str, Any]] = request.session.get(DRAFTS, {})
+    return drafts.get(request.GET.get("address", ""))
+
+
+def _keep_draft(request: SignedInRequest, draft: dict[str, Any]) -> None:
+    drafts = request.session.get(DRAFTS, {})
+    drafts.pop(draft["address"], None)
+    newest = list(drafts.items())[1 - DRAFTS_KEPT :]
+    request.session[DRAFTS] = {**dict(newest), draft["address"]: draft}
+
+
+def _drop_draft(request: SignedInRequest, address: str) -> None:
+    if request.session.get(DRAFTS, {}).pop(address, None):
+        request.session.modified = True
+
+
+def _page_of_draft(view_name: str, address: str) -> str:
+    return reverse(view_name, query={"address": address})
 
 
 def _add(
@@ -164,26 +192,25 @@ def _add(
         details=Details(draft["display_name"], treat_as_alias=draft["treat_as_alias"]),
         gateway=gateway,
     )
-    request.session.pop(DRAFT, None)
+    _drop_draft(request, draft["address"])
     _send_proof(request, send_as)
     return redirect("sendas:list")
 
 
 @page
-@login_required
+@signed_in
 def edit_own(request: SignedInRequest) -> HttpResponse:
     """The primary address or an own alias, named by `?address=`: it may have no row yet."""
     listed = own_address(request, request.GET.get("address", ""))
     form = DetailsForm(_posted(request), initial=_details_of(listed))
-    if form.is_valid():
-        _change_details(request, listed.address, form)
+    if form.is_valid() and _save_details(request, listed.address, form):
         return redirect("sendas:list")
     return render(request, "sendas/edit.html", {"form": form, "address": listed.address})
 
 
 @sensitive_post_parameters("password")
 @page
-@login_required
+@signed_in
 def edit(request: SignedInRequest, pk: int) -> HttpResponse:
     """An outside address: its details, and its server where it has or may have one."""
     send_as = outside_address(request, pk)
@@ -192,8 +219,11 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
     form = DetailsForm(posted, initial=_details_of(listed_address(request, address)))
     server_form = _server_form(send_as, posted)
     # The server first: where that is refused, nothing is changed.
-    if form.is_valid() and _save_server(request, send_as, server_form):
-        _change_details(request, address, form)
+    if (
+        form.is_valid()
+        and _save_server(request, send_as, server_form)
+        and _save_details(request, address, form)
+    ):
         if send_as.is_pending and not send_as.proofs.exists():
             _send_proof(request, send_as)
         return redirect("sendas:list")
@@ -203,6 +233,8 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
         "server_form": server_form,
         "send_as": send_as,
         "allowed": may_have_gateway(request.user, address),
+        "inside": in_own_domains(address),
+        "allowance": gateway_allowance(request.user),
     }
     return render(request, "sendas/edit.html", context)
 
@@ -233,19 +265,19 @@ def _save_server(request: SignedInRequest, send_as: SendAs, form: ServerForm | N
 
 
 @page
-@login_required
+@signed_in
 def delete(request: SignedInRequest, pk: int) -> HttpResponse:
     """Ask, then remove the address with its server and password."""
     send_as = outside_address(request, pk)
     if request.method != "POST":
         return render(request, "sendas/delete.html", {"send_as": send_as})
     delete_address(actor=actor_of(request), send_as=send_as)
-    _tell(request, "neutral", _("%s is deleted.") % send_as.send_as_email)
+    messages.info(request, _("%s is deleted.") % send_as.send_as_email)
     return redirect("sendas:list")
 
 
 @page
-@login_required
+@signed_in
 def confirm(request: SignedInRequest, token: str) -> HttpResponse:
     """Where the link in the mail leads. Opening it confirms nothing: mail scanners open links."""
     proof = ownership_link(request, token)
@@ -273,10 +305,16 @@ def _details_of(listed: ListedAddress) -> dict[str, Any]:
     }
 
 
-def _change_details(request: SignedInRequest, address: str, form: DetailsForm) -> None:
-    change_details(
-        actor=actor_of(request), user=request.user, address=address, details=form.details
-    )
+def _save_details(request: SignedInRequest, address: str, form: DetailsForm) -> bool:
+    """False where they can't be kept; the form says why."""
+    try:
+        change_details(
+            actor=actor_of(request), user=request.user, address=address, details=form.details
+        )
+    except ValidationError as refusal:
+        form.add_error(None, refusal)
+        return False
+    return True
 
 
 def _preview(request: SignedInRequest, address: str, display_name: str) -> dict[str, Any]:
@@ -293,14 +331,9 @@ def _send_proof(request: SignedInRequest, send_as: SendAs) -> None:
     try:
         send_proof(send_as)
     except ValidationError as refusal:
-        _tell(request, "bad", refusal.messages[0])
+        messages.error(request, refusal.messages[0])
 
 
 def _confirmed(request: SignedInRequest, address: str) -> HttpResponse:
-    _tell(request, "ok", _("%s is yours and can be chosen as From at once.") % address)
+    messages.success(request, _("%s is yours and can be chosen as From at once.") % address)
     return redirect("sendas:list")
-
-
-def _tell(request: SignedInRequest, kind: str, title: str) -> None:
-    """Leave a notice for the next page; `kind` as parts/notice.html knows it."""
-    messages.info(request, title, extra_tags=kind)

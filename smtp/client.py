@@ -63,19 +63,23 @@ async def connect(
 
 async def _open(server: Server, guard: EgressGuard | None, seconds: float) -> Wire:
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(TimeoutError):  # silent and closed are one and the same to who asks
-        async with asyncio.timeout(seconds):
-            for address, port in await _endpoints(server, guard):
-                # Closed or unreachable: the next address may answer.
-                with contextlib.suppress(OSError):
-                    return (await loop.create_connection(Wire, address, port))[1]
+    endpoints = await _endpoints(server, guard, seconds)
+    for address, port in endpoints:
+        # Closed, silent and unreachable are one and the same: the next address may answer.
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(seconds / len(endpoints)):
+                return (await loop.create_connection(Wire, address, port))[1]
     raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.CONNECT)
 
 
-async def _endpoints(server: Server, guard: EgressGuard | None) -> list[Endpoint]:
-    if guard:
-        return await guard.resolve(server.host, server.port)
-    return [Endpoint(server.host, server.port)]
+async def _endpoints(server: Server, guard: EgressGuard | None, seconds: float) -> list[Endpoint]:
+    if guard is None:
+        return [Endpoint(server.host, server.port)]
+    try:
+        async with asyncio.timeout(seconds):
+            return await guard.resolve(server.host, server.port)
+    except TimeoutError:
+        raise SmtpFailure(FailureKind.NO_PUBLIC_ADDRESS, Step.RESOLVE) from None
 
 
 class Connection:
@@ -207,7 +211,7 @@ class Connection:
 
     async def quit(self) -> None:
         """Say goodbye, and close whatever the answer."""
-        if not self._wire.is_quiet or self._in_content:
+        if not self.reusable:
             self.close()
             return
         self._is_idle = False
@@ -216,8 +220,9 @@ class Connection:
         self._wire.close()
 
     def close(self) -> None:
-        """Say goodbye without waiting for the answer; a message under way is dropped."""
-        if self._in_content:
+        """Say goodbye without waiting for the answer; a dialogue under way is dropped."""
+        if not self._is_idle:
+            # QUIT could be taken for content behind a DATA whose answer we have not heard.
             self.abort()
             return
         self._is_idle = False

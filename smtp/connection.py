@@ -95,16 +95,13 @@ class SmtpServerProtocol(asyncio.Protocol):
         if self._counted:
             self._service.counter.leave(self.session.peer)
         self._deadline.cancel()
+        # It holds us through TLS and its large buffers, which would stay until the next collection.
+        del self._transport
         if self._message:
             self._message.lose()
-        log.info(
-            "session %s from %s ended: tls=%s signed_in=%s errors=%d",
-            self.session.id,
-            self.session.peer,
-            self.session.tls,
-            self.session.account is not None,
-            self._dialogue.errors,
-        )
+        session, signed_in = self.session, self.session.account is not None
+        state = f"tls={session.tls} signed_in={signed_in} errors={self._dialogue.errors}"
+        log.info("session %s from %s ended: %s", session.id, session.peer, state)
 
     def drain(self) -> None:
         """End the session now if the client is idle, else after what it is doing."""
@@ -223,7 +220,7 @@ class SmtpServerProtocol(asyncio.Protocol):
         if self._buffer:
             # uvloop reads once before a pause made in connection_made holds, and what it read is
             # the ClientHello. Behind STARTTLS nothing can be here: reading was under way.
-            self._loop.call_soon(self._pass_to_tls, bytes(self._buffer))
+            self._loop.call_soon(_pass_to_tls, self._transport, bytes(self._buffer))
             self._buffer.clear()
         try:
             transport = await self._loop.start_tls(
@@ -241,6 +238,8 @@ class SmtpServerProtocol(asyncio.Protocol):
             return
         if transport is None or self.closed.done():
             return
+        # While reading is paused, TLS goes on and would hold four times as much.
+        cast("Any", transport).set_read_buffer_limits(_HELD_WHILE_BUSY)
         self._transport = transport
         self._paused = False
         self._dialogue.start_tls(transport.get_extra_info("ssl_object").version())
@@ -251,16 +250,6 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._obey(TALKS_TOO_EARLY)
         else:
             self._enter_commands()
-
-    def _pass_to_tls(self, data: bytes) -> None:
-        """Hand what was read too early to the protocol that `start_tls` has put in our place."""
-        tls = cast("asyncio.BufferedProtocol", self._transport.get_protocol())
-        while data and not self._transport.is_closing():
-            space = memoryview(tls.get_buffer(len(data)))
-            count = min(len(space), len(data))
-            space[:count] = data[:count]
-            tls.buffer_updated(count)
-            data = data[count:]
 
     # Signing in
 
@@ -396,3 +385,14 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._deadline.arm(self._limits.rate_window)
         else:
             self._hang_up(_TOO_SLOW)
+
+
+def _pass_to_tls(transport: asyncio.Transport, data: bytes) -> None:
+    """Hand what was read too early to the protocol that `start_tls` has put in our place."""
+    tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
+    while data and not transport.is_closing():
+        space = memoryview(tls.get_buffer(len(data)))
+        count = min(len(space), len(data))
+        space[:count] = data[:count]
+        tls.buffer_updated(count)
+        data = data[count:]

@@ -28,6 +28,9 @@ class Outcome(NamedTuple):
 
 OK = Reply(250, "2.0.0", "OK")
 CLOSING = Reply(421, "4.3.2", "The service is being restarted: try again in a minute")
+TOO_MANY_RECIPIENTS = Outcome(
+    Reply(452, "4.5.3", "A message takes no more recipients: send another")
+)
 TOO_MANY_ERRORS = Outcome(Reply(421, "4.7.0", "Too many errors"), Action.HANG_UP)
 TALKS_TOO_EARLY = Outcome(
     Reply(554, "5.5.0", "Wait for the reply before you go on"), Action.HANG_UP
@@ -53,6 +56,7 @@ class Dialogue:
         self._hostname = hostname
         self._limits = limits
         self._junk = 0
+        self._excess = 0
         self._auth_failures = 0
         self._exchange: sasl.Exchange | None = None
         self._verbs: dict[str, Callable[[bytes], Outcome]] = {
@@ -134,10 +138,13 @@ class Dialogue:
         return self._counted(Outcome(reply))
 
     def _counted(self, outcome: Outcome) -> Outcome:
-        if outcome.reply and not outcome.reply.is_positive:
+        if outcome is TOO_MANY_RECIPIENTS:
+            self._excess += 1
+        elif outcome.reply and not outcome.reply.is_positive:
             self.errors += 1
-            if self.errors > self._limits.errors:
-                return TOO_MANY_ERRORS
+        limits = self._limits
+        if self.errors > limits.errors or self._excess > limits.recipients_in_excess:
+            return TOO_MANY_ERRORS
         return outcome
 
     def _execute(self, command: Command) -> Outcome:
@@ -219,7 +226,7 @@ class Dialogue:
             return Outcome(Reply(503, "5.5.1", "MAIL comes before RCPT"))
         recipient = parse_rcpt(argument)
         if len(self.envelope.recipients) >= self._limits.recipients:
-            return Outcome(Reply(452, "4.5.3", "A message takes no more recipients: send another"))
+            return TOO_MANY_RECIPIENTS
         self.envelope.recipients.append(recipient)
         return Outcome(Reply(250, "2.1.5", "OK"))
 

@@ -103,12 +103,13 @@ class ConnectionPool:
     async def _acquire(
         self, key: Hashable, open_connection: Opener, *, fresh: bool
     ) -> tuple[Connection, bool]:
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             if not fresh and (kept := self._take_idle(key)):
                 return kept, False
             if self._reserve(key):
                 return await self._open(key, open_connection), True
-            await self._wait(key)
+            await self._wait(key, deadline)
 
     async def _open(self, key: Hashable, open_connection: Opener) -> Connection:
         try:
@@ -144,22 +145,21 @@ class ConnectionPool:
         self._places[key] += 1
         return True
 
-    async def _wait(self, key: Hashable) -> None:
+    async def _wait(self, key: Hashable, deadline: float) -> None:
         waiter = asyncio.get_running_loop().create_future()
         entry = (key, waiter)
         self._waiters.append(entry)
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout_at(deadline):
                 await waiter
-        except TimeoutError:
-            raise SmtpFailure(FailureKind.TIMEOUT, Step.POOL) from None
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # this turn goes to the next in line
-            raise
-        finally:
+        except (TimeoutError, asyncio.CancelledError) as ended:
             if entry in self._waiters:
                 self._waiters.remove(entry)
+            else:
+                self._wake()  # its turn has come too late, and goes to the next in line
+            if isinstance(ended, TimeoutError):
+                raise SmtpFailure(FailureKind.TIMEOUT, Step.POOL) from None
+            raise
 
     def _wake(self) -> None:
         """Let the first one that could go on try again."""

@@ -19,6 +19,7 @@ class Limits:
     command_line: int = 512  # RFC 5321 4.5.3.1.4
     auth_line: int = 12_288  # RFC 4954 4
     recipients: int = 100  # RFC 5321 4.5.3.1.8
+    recipients_in_excess: int = 1_000  # refused, but no errors: the client sends them another time
     errors: int = 20
     junk_commands: int = 100  # commands that bring no message nearer: NOOP, RSET, VRFY, HELP, EHLO
     auth_failures: int = 3

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 from smtp.failure import FailureKind, SmtpFailure, Step
@@ -50,15 +51,14 @@ class Wire(asyncio.Protocol):
 
     async def drain(self, seconds: float, step: Step) -> None:
         """Wait until the other side takes more, answers or goes away."""
-        while not self._writable and self.is_quiet:
-            await self._wait(seconds, step)
+        if not self._writable:
+            await self._wait(lambda: self._writable or not self.is_quiet, seconds, step)
 
     async def reply(self, seconds: float, step: Step) -> Reply:
         """The next reply. Raises SmtpFailure: TIMEOUT or CONNECTION_LOST."""
-        while not self._replies:
-            if self._broken:
-                raise SmtpFailure(FailureKind.CONNECTION_LOST, step)
-            await self._wait(seconds, step)
+        await self._wait(lambda: bool(self._replies) or self._broken, seconds, step)
+        if not self._replies:
+            raise SmtpFailure(FailureKind.CONNECTION_LOST, step)
         return self._replies.popleft()
 
     async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
@@ -112,6 +112,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._broken = True
+        self._transport = None  # it holds us through TLS, and large buffers with it
         self._wake()
 
     def pause_writing(self) -> None:
@@ -121,11 +122,13 @@ class Wire(asyncio.Protocol):
         self._writable = True
         self._wake()
 
-    async def _wait(self, seconds: float, step: Step) -> None:
-        self._waiter = self._loop.create_future()
+    async def _wait(self, until: Callable[[], bool], seconds: float, step: Step) -> None:
+        """However many bytes drip in meanwhile, no longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                await self._waiter
+                while not until():
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
         except TimeoutError:
             raise SmtpFailure(FailureKind.TIMEOUT, step) from None
         finally:

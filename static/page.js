@@ -1,5 +1,5 @@
 // Every page works without this file. It gives menus and panels the Escape key, brings the focus
-// to the notice of a refused form, and makes the unit tree one tab stop with arrow keys.
+// to the notice of a refused form, and sends a form once.
 "use strict";
 
 function focusRefusal(root) {
@@ -32,6 +32,17 @@ function onPanelOpened() {
   document.querySelector("[data-panel]:target a")?.focus();
 }
 
+// A second click while the answer is on its way sends nothing twice; going back lifts that.
+const sent = new Set();
+
+function onSubmit(event) {
+  if (sent.has(event.target)) return event.preventDefault();
+  sent.add(event.target);
+  setTimeout(() => sent.delete(event.target), 15_000);
+}
+
+document.addEventListener("submit", onSubmit);
+window.addEventListener("pageshow", () => sent.clear());
 document.addEventListener("keydown", onEscape);
 document.addEventListener("click", (event) => closeMenus(event.target));
 window.addEventListener("hashchange", onPanelOpened);

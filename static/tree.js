@@ -27,6 +27,7 @@
   async function open(tree, row) {
     if (!childrenOf(row)) {
       const answer = await fetch(row.dataset.children, { headers: { "HX-Request": "true" } });
+      if (answer.headers.has("HX-Refresh")) return location.reload(); // signed out meanwhile
       if (!answer.ok || childrenOf(row)) return;
       row.insertAdjacentHTML("afterend", await answer.text());
       const stop = tree.querySelector(".tree-row[tabindex='0']");

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from delivery.database import Database
 from delivery.relay import Relay
+from delivery.routing import RouteKind
 from smtp.pool import ConnectionPool
 from smtp.server import SmtpServer
 from smtp.session import Limits
@@ -17,6 +18,9 @@ from submission.handler import SubmissionHandler
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 8.0
+# All accounts share the relay, and each message holds a connection while its mail program writes.
+# Postfix lets one client have 50 (smtpd_client_connection_count_limit).
+RELAY_CONNECTIONS = 50
 
 
 def tls_context() -> ssl.SSLContext:
@@ -34,8 +38,12 @@ async def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     database = Database()
-    pool = ConnectionPool()
-    relay = Relay(pool, database)
+    pools = {
+        # Apart, so that servers which people named can't take the places of our own.
+        RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
+        RouteKind.GATEWAY: ConnectionPool(),
+    }
+    relay = Relay(pools, database)
     server = SmtpServer(
         SubmissionHandler(relay, database),
         hostname=settings.OUTGATE_HOSTNAME,
@@ -54,5 +62,6 @@ async def serve() -> None:
     await stopped.wait()
     await server.drain(DRAIN_SECONDS)
     await relay.settle()
-    await pool.close()
+    for pool in pools.values():
+        await pool.close()
     database.close()

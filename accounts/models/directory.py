@@ -5,6 +5,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from treebeard.mp_tree import MP_Node
 
+from smtp.address import split_address
+
 
 class Domain(models.Model):
     """One of the organisation's own mail domains, as a lower-case A-label (RFC 5890)."""
@@ -42,6 +44,11 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def in_own_domains(address: str) -> bool:
+    """Whether the address lies in one of the organisation's domains."""
+    return Domain.objects.filter(name=split_address(address)[1]).exists()
 
 
 class OrgUnit(MP_Node):  # type: ignore[misc]  # treebeard has no types

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.directory import OrgUnit
+from accounts.models.directory import OrgUnit, in_own_domains
 from smtp.address import normalise_address
 
 EXPRESS_COHORT = 0
@@ -82,7 +82,11 @@ class User(AbstractBaseUser):
 
     @cached_property
     def role_names(self) -> frozenset[str]:
-        return frozenset(self.roles.values_list("role", flat=True))
+        """The roles that hold: to administer takes a primary address in an own domain."""
+        names = frozenset(self.roles.values_list("role", flat=True))
+        for_everybody = names & {RoleAssignment.Role.SUPPORT}
+        inside = names == for_everybody or in_own_domains(self.primary_address)
+        return names if inside else for_everybody
 
     @property
     def is_super_admin(self) -> bool:

@@ -9,13 +9,24 @@ from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
 from smtp.address import AddressError, normalise_address, split_address
 
-TREE_LOCK = 7_216_001  # any number of our own: one tree, one lock
+# Any numbers of our own: one tree, one lock; primary addresses and aliases are one name space.
+TREE_LOCK = 7_216_001
+ADDRESS_LOCK = 7_216_002
 
 
 def lock_tree() -> None:
     """Wait for the tree; held until the transaction ends."""
+    _lock(TREE_LOCK)
+
+
+def lock_addresses() -> None:
+    """Wait for the name space of addresses; held until the transaction ends."""
+    _lock(ADDRESS_LOCK)
+
+
+def _lock(number: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TREE_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
 
 def create_domain(
@@ -32,6 +43,7 @@ def create_domain(
         raise ValidationError({"name": str(error)}) from error
     domain = Domain(name=name, kind=kind, alias_of=alias_of)
     with transaction.atomic():
+        lock_addresses()
         domain.full_clean()
         if kind == Domain.Kind.ALIAS and _has_addresses(name):
             raise ValidationError(

@@ -1,15 +1,14 @@
 """Accounts, their addresses and their roles."""
 
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import Alias, Domain, OrgUnit, RoleAssignment, User
-from accounts.models.directory import path_names
+from accounts.models.directory import in_own_domains, path_names
 from accounts.services.audit import Actor, record_event
+from accounts.services.directory import lock_addresses
 from smtp.address import AddressError, normalise_address, split_address
-
-ADDRESS_LOCK = 7_216_002  # primary addresses and aliases are one name space in two tables
 
 
 def create_user(
@@ -29,7 +28,7 @@ def create_user(
 def move_user(*, actor: Actor, user: User, unit: OrgUnit) -> None:
     """Put the account into `unit`; what applies there applies at once."""
     with transaction.atomic():
-        user = User.objects.select_for_update().get(pk=user.pk)
+        user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         old, user.unit = path_names(user.unit), unit
         user.save(update_fields=["unit"])
         record_event(actor, "account_moved", user.primary_address, old=old, new=path_names(unit))
@@ -145,11 +144,6 @@ def own_addresses(user: User) -> list[str]:
     return list(dict.fromkeys([*stated, *derived]))
 
 
-def in_own_domains(address: str) -> bool:
-    """Whether the address lies in one of the organisation's domains."""
-    return Domain.objects.filter(name=split_address(address)[1]).exists()
-
-
 def _clean_address(address: str) -> str:
     try:
         return normalise_address(address)
@@ -158,8 +152,7 @@ def _clean_address(address: str) -> str:
 
 
 def _reserve_address(address: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDRESS_LOCK])
+    lock_addresses()
     twins = _twins(address)
     if (
         User.objects.filter(primary_address__in=twins).exists()

@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.models.directory import in_own_domains
 from accounts.services.audit import Actor, record_event
-from accounts.services.people import in_own_domains, own_addresses
+from accounts.services.people import own_addresses
 from policies.models import Setting
 from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
@@ -108,20 +109,16 @@ def add_address(
     if gateway:
         _check_gateway(user, address, gateway)
     with transaction.atomic():
+        _lock_list(user)
+        clean_new_address(user, address)  # once more: the test took its time
         # A row without status belonged to an alias that is gone: it starts anew.
         user.send_as.filter(send_as_email=address, verification_status="").delete()
-        send_as, created = SendAs.objects.get_or_create(
+        send_as = SendAs.objects.create(
             user=user,
             send_as_email=address,
-            defaults={
-                **details._asdict(),
-                "verification_status": SendAs.VerificationStatus.PENDING,
-            },
+            verification_status=SendAs.VerificationStatus.PENDING,
+            **details._asdict(),
         )
-        if not created:
-            raise ValidationError(
-                _("%(address)s stands in your list already.") % {"address": address}
-            )
         if gateway:
             _keep_gateway(send_as, gateway)
         record_event(
@@ -135,8 +132,12 @@ def add_address(
 
 
 def change_details(*, actor: Actor, user: User, address: str, details: Details) -> SendAs:
-    """Change name, reply-to and alias treatment of any address in the person's list."""
+    """Change name, reply-to and alias treatment of an address.
+
+    Raise ValidationError where it does not stand in the person's list.
+    """
     with transaction.atomic():
+        _lock_list(user)
         send_as, _created = SendAs.objects.update_or_create(
             user=user, send_as_email=_listed(user, address).address, defaults=details._asdict()
         )
@@ -181,13 +182,13 @@ def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
 
 def make_default(*, actor: Actor, user: User, address: str) -> None:
     """Fill From with this address from now on; the default before it falls."""
-    listed = _listed(user, address)
-    if listed.is_pending:
-        raise ValidationError(
-            _("%(address)s can become the default once it is verified.") % {"address": address}
-        )
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        _lock_list(user)
+        listed = _listed(user, address)
+        if listed.is_pending:
+            raise ValidationError(
+                _("%(address)s can become the default once it is verified.") % {"address": address}
+            )
         user.send_as.filter(is_default=True).update(is_default=False)
         if not listed.is_primary:
             chosen: dict[str, Any] = {"is_default": True}
@@ -206,13 +207,17 @@ def make_default(*, actor: Actor, user: User, address: str) -> None:
 def delete_address(*, actor: Actor, send_as: SendAs) -> None:
     """Remove an outside address with its server, credential and proofs."""
     with transaction.atomic():
+        _lock_list(send_as.user)
+        row = SendAs.objects.select_for_update().filter(pk=send_as.pk).first()
+        if row is None:
+            return  # a second click
         record_event(
             actor,
             "send_as_deleted",
             send_as.send_as_email,
             account=send_as.user.primary_address,
         )
-        send_as.delete()
+        row.delete()
 
 
 def gateway_password(msa: SmtpMsa) -> str:
@@ -225,6 +230,11 @@ def record_refusal(*, credential_id: uuid.UUID, reply: str) -> None:
     SmtpMsa.objects.filter(credential_id=credential_id, refused_at=None).update(
         refused_at=Now(), refusal=reply[:500]
     )
+
+
+def _lock_list(user: User) -> None:
+    """Let changes of one person's list follow each other; held until the transaction ends."""
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
 def _listed(user: User, address: str) -> ListedAddress:
@@ -264,8 +274,16 @@ def _with_stored_password(send_as: SendAs, gateway: GatewaySettings) -> GatewayS
 
 
 def _void_proofs(send_as: SendAs) -> None:
-    """A proof that is under way is for the settings it was asked with."""
-    if SendAs.objects.select_for_update().get(pk=send_as.pk).is_pending:
+    """A proof that is under way is for the settings it was asked with.
+
+    Raise ValidationError where the address was deleted meanwhile.
+    """
+    row = SendAs.objects.select_for_update(no_key=True).filter(pk=send_as.pk).first()
+    if row is None:
+        raise ValidationError(
+            _("%(address)s is not in your list.") % {"address": send_as.send_as_email}
+        )
+    if row.is_pending:
         send_as.proofs.all().delete()
 
 

@@ -23,6 +23,13 @@ class Allowance(NamedTuple):
     since: datetime | None
     changes_by: datetime | None
 
+    @property
+    def stage(self) -> str:
+        """A page that shows one stage is out of date once there is another."""
+        if self.changes_by:
+            return "going" if self.allowed else "coming"
+        return "on" if self.allowed else "off"
+
 
 def gateway_allowance(user: User) -> Allowance:
     """As applied to the account's unit and cohort, and as saved but not there yet."""

@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import timedelta
-from smtplib import SMTPException
+from smtplib import SMTPException, SMTPRecipientsRefused
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -39,13 +39,13 @@ def send_proof(send_as: SendAs) -> None:
     token = secrets.token_urlsafe(16)  # 128 bits
     with transaction.atomic():
         _lock_limits(send_as)
-        send_as = SendAs.objects.select_for_update().select_related("user").get(pk=send_as.pk)
-        if not send_as.is_pending:
-            raise ValidationError(_("This address is verified already."))
+        row = SendAs.objects.select_for_update(no_key=True).filter(pk=send_as.pk).first()
+        if row is None or not row.is_pending:
+            raise ValidationError(_("This address is verified already, or was deleted."))
         _check_limits(send_as)
         VerificationMail.objects.create(address=send_as.send_as_email, user=send_as.user)
         send_as.proofs.all().delete()
-        OwnershipProof.objects.create(
+        proof = OwnershipProof.objects.create(
             send_as=send_as,
             link_digest=_digest(token),
             code_digest=_digest(code, send_as),
@@ -53,7 +53,11 @@ def send_proof(send_as: SendAs) -> None:
             code_valid_until=Now() + CODE_VALID,
             link_valid_until=Now() + LINK_VALID,
         )
-    _mail(send_as, code, token)
+    try:
+        _mail(send_as, code, token)
+    except (OSError, SMTPException) as error:
+        proof.delete()  # nobody has its code
+        raise ValidationError(_why_it_did_not_leave(error)) from error
 
 
 def confirm_code(*, actor: Actor, send_as: SendAs, code: str) -> None:
@@ -115,9 +119,21 @@ def _digest(secret: str, send_as: SendAs | None = None) -> str:
     return salted_hmac("sendas.proof", bound + secret, algorithm="sha256").hexdigest()
 
 
+def _why_it_did_not_leave(error: Exception) -> str:
+    if isinstance(error, SMTPRecipientsRefused):
+        return _(
+            "The address is kept, but the mail with the code did not leave: our mail server takes "
+            "no mail for it. Check its spelling."
+        )
+    return _(
+        "The address is kept, but the mail with the code did not leave: our mail server can't be "
+        "reached. Send it again in a minute."
+    )
+
+
 def _lock_limits(send_as: SendAs) -> None:
     """Let requests at once count each other's mail: by one account, or to one address."""
-    User.objects.select_for_update().get(pk=send_as.user_id)
+    User.objects.select_for_update(no_key=True).get(pk=send_as.user_id)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LIMIT_LOCK, send_as.send_as_email]
@@ -160,12 +176,4 @@ def _mail(send_as: SendAs, code: str, token: str) -> None:
         headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
     )
     message.attach_alternative(html, "text/html")
-    try:
-        message.send()
-    except (OSError, SMTPException) as error:
-        raise ValidationError(
-            _(
-                "The address is kept, but the mail with the code did not leave: our mail server "
-                "can't be reached. Send it again in a minute."
-            )
-        ) from error
+    message.send()

@@ -1,11 +1,16 @@
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib import admin
+from django.templatetags.static import static
+from django.utils.formats import localize
 
 from accounts.models import Alias, AppPassword, AuditEvent, Domain, OrgUnit, RoleAssignment, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, create_unit
 from accounts.services.people import add_alias, create_user
+from accounts.templatetags.clock import clock_time
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
 LISTED = [User, AppPassword, OrgUnit, Domain, RoleAssignment, AuditEvent]
@@ -152,3 +157,17 @@ def test_a_list_costs_the_same_queries_with_more_rows(as_support, organisation):
     before = [count_queries(as_support, url) for url in urls]
     make_rows(organisation.support_unit, range(10, 20))
     assert [count_queries(as_support, url) for url in urls] == before
+
+
+def test_the_pages_wear_our_colours_and_write_times_as_ours_do(as_support, app_password):
+    AppPassword.objects.update(created_at="2026-01-02T15:04:00Z")
+    html = read(as_support, page_of(app_password))
+    assert "2\u00a0Jan\u00a02026, 15:04" in html
+    for file in ("css/tokens.css", "css/support.css", "mark.svg"):
+        assert static(file) in html
+    assert "admin/css/dark_mode.css" not in html
+
+
+def test_a_moment_has_the_same_form_on_both_kinds_of_pages():
+    moment = datetime(2026, 1, 2, 15, 4, tzinfo=UTC)
+    assert localize(moment) == clock_time(moment)

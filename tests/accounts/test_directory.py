@@ -1,10 +1,14 @@
+import threading
+
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection, transaction
 
 from accounts.models import AuditEvent, Domain, OrgUnit
 from accounts.models.directory import path_names
 from accounts.services import directory
 from accounts.services.audit import SYSTEM
+from accounts.services.people import create_user
 
 
 def test_a_unit_is_written_with_its_ancestors(organisation):
@@ -54,3 +58,28 @@ def test_every_change_of_the_tree_stands_in_the_audit(organisation):
     event = AuditEvent.objects.latest("id")
     assert (event.name, event.target) == ("unit_renamed", "yourdomain.com › Trade")
     assert event.details["old"] == "yourdomain.com › Sales"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_domain_becomes_an_alias_or_gets_an_account_not_both_at_once(organisation):
+    primary = Domain.objects.get()
+    outcome = []
+
+    def add_the_domain():
+        try:
+            directory.create_domain(
+                actor=SYSTEM, name="second.example", kind="alias", alias_of=primary
+            )
+        except ValidationError as refusal:
+            outcome.append(refusal.messages[0])
+        connection.close()
+
+    adding = threading.Thread(target=add_the_domain)
+    with transaction.atomic():
+        create_user(
+            actor=SYSTEM, primary_address="a@second.example", name="A", unit=organisation.sales
+        )
+        adding.start()
+        adding.join(0.3)
+    adding.join()
+    assert outcome == ["Accounts have addresses in second.example. Move them first."]

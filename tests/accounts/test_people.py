@@ -115,3 +115,32 @@ def test_suspending_twice_is_told_once(owner):
     people.suspend_user(actor=SYSTEM, user=owner)
     people.suspend_user(actor=SYSTEM, user=owner)
     assert AuditEvent.objects.filter(name="account_suspended").count() == 1
+
+
+def test_a_role_to_administer_is_worth_nothing_outside_the_own_domains(client, organisation):
+    """Such as after the domain went: the row alone opens neither the console nor /support/."""
+    guest = people.create_user(
+        actor=SYSTEM,
+        primary_address="guest@elsewhere.example",
+        name="Guest",
+        unit=organisation.sales,
+    )
+    RoleAssignment.objects.create(user=guest, role="super_admin")
+    RoleAssignment.objects.create(user=guest, role="unit_admin", unit=organisation.sales)
+    assert [guest.is_super_admin, guest.is_admin, guest.is_staff] == [False] * 3
+    client.force_login(guest)
+    assert client.get("/").url == "/settings/"
+    assert client.get("/console/").status_code == 404
+    assert client.get("/support/").status_code == 302
+
+
+def test_support_may_be_done_from_outside(client, organisation):
+    guest = people.create_user(
+        actor=SYSTEM,
+        primary_address="guest@elsewhere.example",
+        name="Guest",
+        unit=organisation.sales,
+    )
+    people.assign_role(actor=SYSTEM, user=guest, role="support")
+    client.force_login(guest)
+    assert client.get("/support/").status_code == 200

@@ -147,6 +147,16 @@ def test_inherit_restores_and_the_reason_beside_the_checkbox_says_from_where(
     assert "checked" in checkbox(page)
 
 
+def test_a_form_that_was_sent_twice_is_saved_once_and_leads_to_its_change(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    first = post(client, organisation.sales, allowed="on")
+    assert post(client, organisation.sales, allowed="on").url == first.url
+    assert PolicyChange.objects.count() == 1
+    assert post(client, organisation.sales).status_code == 409
+
+
 def test_without_script_override_and_a_ticked_checkbox_are_one_save(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:

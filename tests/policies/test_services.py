@@ -1,9 +1,10 @@
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from accounts.models import AuditEvent, OrgUnit, User
@@ -190,6 +191,37 @@ def test_two_workers_with_one_wave_apply_it_once(super_admin, organisation):
             worker.join()
     assert sorted(answers) == [False] * 13 + [True] * 13
     assert AppliedPolicy.objects.count() == 13
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_saved_while_a_wave_applies_waits_and_both_go_through(super_admin, organisation):
+    """Each wants what the other has: the wave its unit's row, the change the wave's row."""
+    first = change(super_admin, organisation.sales, ON)
+    wave = make_due(change=first).first()
+    saved = []
+
+    def save():
+        saved.append(change(super_admin, organisation.sales, OFF))
+        connection.close()
+
+    saving = threading.Thread(target=save)
+    with transaction.atomic():
+        assert apply_wave(wave.pk)
+        saving.start()
+        wait_until_somebody_waits()
+    saving.join()
+    assert saved[0].version == 2
+    assert first.waves.filter(superseded_at=None).get() == wave
+
+
+def wait_until_somebody_waits():
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
+    raise AssertionError("Nobody waits for a lock.")
 
 
 def test_a_newer_change_supersedes_what_has_not_arrived(super_admin, owner, organisation):

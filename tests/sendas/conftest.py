@@ -27,6 +27,15 @@ class PartnerServer:
 
     port: int = 0
     tried: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    async def handle_RCPT(  # noqa: N802 aiosmtpd's name
+        self, server: object, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return "550 5.1.1 Nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Ok"
 
     async def handle_DATA(  # noqa: N802 aiosmtpd's name
         self, server: object, session: Session, envelope: Envelope

@@ -3,10 +3,13 @@
 import pytest
 from django.urls import reverse
 
-from accounts.services.audit import SYSTEM
+from accounts.models import AuditEvent
+from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias
+from policies.models import Setting
+from policies.services import change_policy
 from sendas.models import SendAs, SmtpMsa
-from sendas.services.addresses import gateway_password, set_gateway
+from sendas.services.addresses import delete_address, gateway_password, set_gateway
 from sendas.services.proof import send_proof
 from tests.sendas.conftest import (
     CANARY,
@@ -18,7 +21,9 @@ from tests.sendas.conftest import (
 )
 from tests.sendas.test_proof import token_in
 
-LIST, ADD, SERVER = "/settings/", "/settings/send-as/add/", "/settings/send-as/server/"
+LIST, ADD = "/settings/", "/settings/send-as/add/"
+SERVER = "/settings/send-as/server/?address=user.name%40partnerdomain.com"
+BACK = "/settings/send-as/add/?address=user.name%40partnerdomain.com"
 EDIT_OWN = "/settings/send-as/edit/"
 NEW = {"display_name": "User Name", "address": PARTNER, "treat_as_alias": "on"}
 DETAILS = {"display_name": "User Name", "reply_to_address": "", "treat_as_alias": "on"}
@@ -94,7 +99,8 @@ def test_where_the_policy_is_on_the_server_is_the_next_step(user, allowed, mailo
     assert f"Add {PARTNER}" in html
     assert f'name="username" value="{PARTNER}"' in html
     # Back to the first step: it is as it was left.
-    assert f'value="{PARTNER}"' in user.get(ADD).content.decode()
+    assert f'href="{BACK}"' in html
+    assert f'value="{PARTNER}"' in user.get(BACK).content.decode()
     assert mailoutbox == []
 
 
@@ -109,6 +115,22 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
     assert SendAs.objects.get().is_pending
     assert len(mailoutbox) == 1
     assert user.get(SERVER).url == ADD  # the draft is gone
+
+
+def test_two_addresses_in_two_tabs_keep_their_own_servers(user, allowed, partner):
+    user.post(ADD, NEW)
+    other = user.post(ADD, NEW | {"address": "other@partnerdomain.com"}).url
+    assert user.post(SERVER, server_fields(partner.port)).url == LIST
+    assert user.post(other, {"route": "ours"}).url == LIST
+    assert SmtpMsa.objects.get().send_as.send_as_email == PARTNER
+    assert SendAs.objects.count() == 2
+
+
+def test_only_the_newest_drafts_are_kept(user, allowed):
+    pages = [user.post(ADD, NEW | {"address": f"a{n}@partnerdomain.com"}).url for n in range(6)]
+    user.post(ADD, NEW | {"address": "a1@partnerdomain.com", "display_name": "Again"})
+    assert [user.get(page).status_code for page in pages] == [302, *[200] * 5]
+    assert user.get(ADD).context["form"]["address"].value() is None
 
 
 def test_by_our_servers_needs_no_server_fields(user, allowed):
@@ -152,7 +174,7 @@ def test_a_policy_that_went_off_meanwhile_loses_nothing_typed(user, allowed, own
     assert "Own servers are off for your account" in html
     assert 'value="localhost"' in html
     assert partner.tried == []
-    assert user.get(SERVER).url == ADD
+    assert user.get(SERVER).url == BACK
     assert user.post(SERVER, {"route": "ours"}).url == LIST
     assert SendAs.objects.get().is_pending
 
@@ -265,6 +287,38 @@ def test_a_change_of_server_before_the_proof_sends_a_new_code(
     assert "less than a minute ago" in html
     assert "Send a code" in html
     assert user.get(f"/settings/send-as/confirm/{token_in(mailoutbox[0])}/").status_code == 404
+
+
+def test_inside_the_own_domains_no_server_is_offered_and_the_page_says_why(user, owner, allowed):
+    row = make_send_as(owner, address="team@yourdomain.com")
+    html = user.get(edit_page(row)).content.decode()
+    assert "It lies inside the organisation’s domains." in html
+    assert "are off for your account" not in html
+
+
+def test_while_the_policy_is_on_its_way_the_page_says_by_when(user, owner, super_admin):
+    row = make_send_as(owner)
+    assert "only your administrator can turn them on" in user.get(edit_page(row)).content.decode()
+    change_policy(
+        actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        value={"allowed": True}, based_on=0,
+    )  # fmt: skip
+    html = user.get(edit_page(row)).content.decode()
+    assert "Own SMTP servers reach your account by" in html
+    assert "are off for your account" not in html
+
+
+def test_a_port_that_is_no_longer_allowed_stays_chosen(user, with_gateway, partner, settings):
+    settings.OUTGATE_EGRESS_PORTS = frozenset({465, 587})
+    html = user.get(edit_page(with_gateway)).content.decode()
+    assert f'<option value="{partner.port}" selected>' in html
+
+
+def test_a_second_click_on_delete_is_no_second_deletion(user, owner):
+    row = make_send_as(owner)
+    for _ in range(2):
+        delete_address(actor=SYSTEM, send_as=SendAs(pk=row.pk, user=owner, send_as_email=PARTNER))
+    assert AuditEvent.objects.filter(name="send_as_deleted").count() == 1
 
 
 def test_deleting_asks_first(user, with_gateway):

@@ -1,9 +1,11 @@
 """A person's list: what stands in it, what changes it, and what is worth nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from accounts.models import Alias, AuditEvent, Domain
 from accounts.services.audit import SYSTEM, Actor
@@ -120,6 +122,39 @@ def test_a_colleagues_address_is_worth_nothing_before_its_owner_proves_it(
     answer = decide(load_account(owner), send_as.send_as_email, load_settings(owner))
     assert isinstance(answer, Refusal)
     assert answer.explanation.rule == Rule.UNVERIFIED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_adds_at_once_one_is_kept_and_none_passes_the_limit(owner):
+    for number in range(OUTSIDE_LIMIT - 2):
+        make_send_as(owner, address=f"a{number}@partnerdomain.com")
+
+    def try_to_add(address: str) -> bool:
+        try:
+            add(owner, address=address)
+        except ValidationError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    addresses = [PARTNER] * 4 + [f"b{number}@partnerdomain.com" for number in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(try_to_add, addresses))
+    assert sum(added) == 2
+    assert sum(added[:4]) <= 1
+    assert owner.send_as.count() == OUTSIDE_LIMIT
+    assert AuditEvent.objects.filter(name="send_as_added").count() == 2
+
+
+def test_a_server_for_an_address_that_was_deleted_meanwhile_is_told(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    SendAs.objects.all().delete()
+    with pytest.raises(ValidationError, match="is not in your list"):
+        set_to(send_as, gateway_at(partner.port))
+    with pytest.raises(ValidationError, match="is not in your list"):
+        remove_gateway(actor=SYSTEM, send_as=send_as)
+    assert not SmtpMsa.objects.exists()
 
 
 def test_a_list_holds_no_more_than_the_limit(owner):

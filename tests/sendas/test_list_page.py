@@ -3,12 +3,13 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
 from policies.models import Setting
-from policies.services import change_policy
+from policies.services import apply_wave, change_policy
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import list_addresses, record_refusal, set_gateway
 from sendas.services.proof import send_proof
@@ -122,12 +123,35 @@ def test_a_change_on_its_way_is_announced_with_its_time(page, gateway, owner, su
     assert re.search(r"on behalf of .* from [\d:]+ through localhost", row_of(html, PARTNER))
 
 
+def test_while_a_change_is_on_its_way_the_page_asks_for_it(client, page, owner, super_admin):
+    assert "every 5s" not in page()
+    change = change_policy(
+        actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        value={"allowed": True}, based_on=0,
+    )  # fmt: skip
+    assert f'hx-get="{LIST}?seen=coming" hx-trigger="every 5s"' in page()
+    asked = {"path": f"{LIST}?seen=coming", "headers": {"HX-Request": "true"}}
+    assert client.get(**asked).status_code == 204
+    change.waves.update(due_at=Now())
+    assert apply_wave(change.waves.get(cohort=owner.cohort).pk)
+    html = client.get(**asked).content.decode()
+    assert "Own SMTP servers are allowed on your account since" in html
+    assert "every 5s" not in html
+
+
+def test_what_polls_after_the_sign_out_gets_the_whole_page_again(client, db):
+    answer = client.get(LIST, headers={"HX-Request": "true"})
+    assert answer["HX-Refresh"] == "true"
+    assert answer.content == b""
+
+
 def test_a_code_confirms_the_address(client, page, owner, mailoutbox):
     send_proof(make_pending(owner))
     assert "Waiting for proof" in row_of(page(), PARTNER)
     answer = client.post(LIST, {"confirm": PARTNER, "code": code_in(mailoutbox[0])}, follow=True)
     assert answer.redirect_chain == [(LIST, 302)]
-    assert f"{PARTNER} is yours" in answer.content.decode()
+    assert answer.content.decode().count(f"{PARTNER} is yours") == 1
+    assert "notice-ok" in answer.content.decode()
     assert SendAs.objects.get().is_accepted
 
 

@@ -13,7 +13,7 @@ from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM
 from sendas.models import OwnershipProof, SendAs, VerificationMail
 from sendas.services.proof import CODE_TRIES, confirm_code, confirm_link, find_link, send_proof
-from tests.sendas.conftest import PARTNER, make_pending
+from tests.sendas.conftest import PARTNER, make_pending, partner_server
 
 
 def code_in(mail) -> str:
@@ -240,9 +240,26 @@ def test_a_verified_address_gets_no_mail(mail, pending, mailoutbox):
     assert len(mailoutbox) == 1
 
 
-def test_a_mail_server_that_is_away_is_told_and_the_address_kept(pending, settings):
+def test_a_mail_server_that_is_away_is_told_and_no_code_is_said_to_be_under_way(pending, settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     with pytest.raises(ValidationError, match="The address is kept"):
         send_proof(pending)
     assert SendAs.objects.get().is_pending
+    assert not OwnershipProof.objects.exists()
+
+
+def test_an_address_that_the_mail_server_takes_no_mail_for_is_told(pending, settings):
+    with partner_server() as server:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        server.refused.add(PARTNER)
+        with pytest.raises(ValidationError, match="takes no mail for it"):
+            send_proof(pending)
+
+
+def test_an_address_that_was_deleted_meanwhile_gets_no_mail(pending, mailoutbox):
+    SendAs.objects.all().delete()
+    with pytest.raises(ValidationError, match="was deleted"):
+        send_proof(pending)
+    assert mailoutbox == []

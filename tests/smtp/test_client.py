@@ -737,3 +737,74 @@ def test_a_refusal_of_the_dot_is_an_answer(
             assert connection.reusable is reusable
 
     run(dialogue())
+
+
+def test_an_answer_that_drips_in_takes_no_longer_than_its_time(
+    run: Run, authority: Authority
+) -> None:
+    async def play(stage: Stage) -> None:
+        await to_content(stage)
+        await stage.content()
+        stage.writer.write(b"250-")
+        while True:
+            stage.writer.write(b"x")
+            await stage.writer.drain()
+            await asyncio.sleep(0.1)
+
+    async def dialogue() -> None:
+        async with (
+            playing(play) as theatre,
+            connected(theatre.port, authority, Security.NONE, None) as connection,
+        ):
+            await connection.start_message("user@example.com", ["a@example.net"])
+            await connection.write(CONTENT)
+            async with asyncio.timeout(3 * QUICK.final):
+                with pytest.raises(SmtpFailure) as caught:
+                    await connection.finish()
+            assert (caught.value.kind, caught.value.step) == (FailureKind.TIMEOUT, Step.FINAL_DOT)
+
+    run(dialogue())
+
+
+def test_a_first_address_that_is_silent_leaves_time_for_the_second(authority: Authority) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hello()
+
+    async def dialogue(loop: Resolver) -> None:
+        context = authority.server_context(names=("smtp.partner.example",))
+        async with playing(play, tls=context) as theatre:
+            guard = EgressGuard([ip_network("127.0.0.0/8")], {theatre.port})
+            with contextlib.ExitStack() as stack:
+                full = stack.enter_context(socket.socket())
+                full.bind(("127.0.0.2", theatre.port))
+                full.listen(0)
+                # Linux lets one more wait than was asked for, and answers nobody after that.
+                for _ in range(2):
+                    waiting = stack.enter_context(socket.socket())
+                    waiting.setblocking(False)
+                    waiting.connect_ex(("127.0.0.2", theatre.port))
+                loop.answers = ["127.0.0.2", "127.0.0.1"]
+                assert await guarded(theatre.port, guard, authority) == "127.0.0.1"
+
+    with asyncio.Runner(loop_factory=Resolver) as runner:
+        runner.run(dialogue(cast("Resolver", runner.get_loop())))
+
+
+def test_who_gives_up_while_the_server_thinks_says_nothing_more(
+    run: Run, authority: Authority
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hello("PIPELINING")
+        await stage.rest()
+
+    async def dialogue() -> None:
+        async with playing(play) as theatre:
+            async with connected(theatre.port, authority, Security.NONE, None) as connection:
+                opening = connection.start_message("user@example.com", ["a@example.net"])
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(opening, 0.1)
+                connection.close()
+            await asyncio.sleep(0.05)
+            assert b"QUIT" not in theatre.heard
+
+    run(dialogue())

@@ -220,3 +220,10 @@ def test_long_lines_are_for_auth_only() -> None:
     assert [one.line_limit(start) for start in (b"MAIL ", b"auth ")] == [512, 12_288]
     say(one, b"AUTH LOGIN")
     assert one.line_limit(b"c2Vjc") == 12_288
+
+
+def test_recipients_in_excess_are_put_off_and_not_held_against_the_client() -> None:
+    one = dialogue(recipients=2, errors=3, recipients_in_excess=10)
+    say(one, b"MAIL FROM:<a@example.com>")
+    replies = [say(one, b"RCPT TO:<r%d@example.net>" % number) for number in range(13)]
+    assert [reply[:3] for reply in replies] == ["250"] * 2 + ["452"] * 10 + ["421"]

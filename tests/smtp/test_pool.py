@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -199,3 +200,50 @@ def test_idle_connections_are_closed(run: Run, authority: Authority) -> None:
             await pool.close()
 
     run(dialogue())
+
+
+def test_whose_turn_is_taken_by_another_waits_no_longer_for_it(
+    run: Run, authority: Authority
+) -> None:
+    async def dialogue() -> None:
+        pool = ConnectionPool(per_key=1, wait=0.3)
+        async with playing(willing) as theatre:
+            open_connection = opener(theatre, authority)
+            one = await pool.acquire("one", open_connection)
+            waiting = asyncio.create_task(pool.acquire("one", open_connection))
+            for _ in range(5):
+                await asyncio.sleep(0.1)
+                pool.release("one", one)
+                # Faster than the waiter, whose turn it would be.
+                assert await pool.acquire("one", open_connection) is one
+            assert waiting.done()
+            with pytest.raises(SmtpFailure) as caught:
+                await waiting
+            assert caught.value.step is Step.POOL
+            pool.release("one", one)
+            await pool.close()
+
+    run(dialogue())
+
+
+def test_a_turn_that_comes_too_late_goes_to_the_next(authority: Authority) -> None:
+    async def dialogue() -> None:
+        pool = ConnectionPool(per_key=1, wait=1)
+        async with playing(willing) as theatre:
+            open_connection = opener(theatre, authority)
+            one = await pool.acquire("one", open_connection)
+            late = asyncio.create_task(pool.acquire("one", open_connection))
+            await asyncio.sleep(0.5)
+            next_one = asyncio.create_task(pool.acquire("one", open_connection))
+            await asyncio.sleep(0)
+            # Both become due while the loop is busy: the place, and at once the end of waiting.
+            asyncio.get_running_loop().call_later(0.4, pool.release, "one", one)
+            time.sleep(0.7)  # noqa: ASYNC251
+            assert await next_one is one
+            with pytest.raises(SmtpFailure):
+                await late
+            one.abort()
+            pool.release("one", one)
+            await pool.close()
+
+    asyncio.run(dialogue())  # uvloop lets the first one go on between two timers

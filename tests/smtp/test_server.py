@@ -1,8 +1,10 @@
 """Literal transcripts against our server, over sockets, on both event loops."""
 
 import asyncio
+import gc
 import logging
 import smtplib
+from asyncio.sslproto import SSLProtocol
 from email.message import EmailMessage
 
 import pytest
@@ -542,3 +544,23 @@ def test_a_client_without_tls_on_the_tls_port_gets_nothing(run: Run, authority: 
             assert not (await client.reader.read(3)).startswith(b"2")
 
     run(dialogue())
+
+
+def test_what_tls_held_for_a_client_goes_with_it(authority: Authority) -> None:
+    def visit(port: int) -> None:
+        with smtplib.SMTP_SSL("localhost", port, context=authority.client_context()) as client:
+            client.ehlo()
+
+    async def dialogue() -> int:
+        async with serving(Recorder(), authority.server_context(), implicit_tls=True) as (_, port):
+            for _ in range(5):
+                await asyncio.to_thread(visit, port)
+            await asyncio.sleep(0.1)
+            return sum(isinstance(each, SSLProtocol) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(dialogue()) == 0
+    finally:
+        gc.enable()

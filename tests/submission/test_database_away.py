@@ -79,3 +79,14 @@ def test_away_between_header_and_final_dot_no_dot_is_sent(
         assert client.getreply()[0] == 451
     assert post_office.raw("ours") == []
     assert not Delivery.objects.filter(state=Delivery.State.DELIVERED).exists()
+
+
+def test_connections_that_were_cut_meanwhile_fail_no_message(
+    client, services, app_password, post_office
+):
+    client.login(PRIMARY, app_password)
+    client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
+    with database_away(services):
+        pass
+    client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
+    assert len(post_office.raw("ours")) == 2

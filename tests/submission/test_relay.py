@@ -1,7 +1,9 @@
 """Cut-through: streaming, refusals of the upstream at each step, and what the log says then."""
 
+import contextlib
 import smtplib
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def gateway(owner, post_office) -> SendAs:
+def gateway(owner, post_office) -> Iterator[SendAs]:
     send_as = SendAs.objects.create(
         user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
     )
@@ -30,7 +32,9 @@ def gateway(owner, post_office) -> SendAs:
         send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
     )
     apply_policy(owner, allowed=True, version=1)
-    return send_as
+    yield send_as
+    # Whatever became of the message, no other server has it.
+    assert post_office.raw("ours") == post_office.raw("partner") == []
 
 
 @pytest.fixture
@@ -172,3 +176,26 @@ def test_one_connection_carries_many_messages_of_one_credential(client, post_off
             client.sendmail(PRIMARY, RECIPIENTS, HEADER + LINE)
         assert upstream.dots == 3
         assert upstream.commands.count("AUTH") == 1
+
+
+def test_slow_writers_do_not_hold_up_the_next_message(post_office, app_password):
+    tls = ssl.create_default_context(cafile=post_office.ca_file)
+    header = f"From: {PRIMARY}\r\nTo: {RECIPIENTS[0]}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        *slow, quick = (
+            stack.enter_context(
+                smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20)
+            )
+            for _ in range(16)
+        )
+        for each in slow:
+            each.login(PRIMARY, app_password)
+            begin(each)
+            each.send(header)
+        quick.login(PRIMARY, app_password)
+        quick.sendmail(PRIMARY, RECIPIENTS, header)
+        assert len(post_office.raw("ours")) == 1
+        for each in slow:
+            each.send(b".\r\n")
+            assert each.getreply()[0] == 250
+    assert len(post_office.raw("ours")) == 16

@@ -1,0 +1,74 @@
+"""What of django-allauth's pages is ours: where they lie, whom they let in and what they tell."""
+
+import re
+
+import pytest
+
+from accounts.services.audit import SYSTEM
+from accounts.services.people import suspend_user
+from tests.conftest import PASSWORD
+
+NEW_PASSWORD = "another horse, battery, staple"
+SIGN_IN, RESET = "/sign-in/", "/password/reset/"
+
+
+def sign_in(client, user, password=PASSWORD, **fields):
+    return client.post(SIGN_IN, {"login": user.primary_address, "password": password, **fields})
+
+
+def test_a_new_password_is_set_by_the_link_in_the_mail_once(client, owner, mailoutbox):
+    assert client.post(RESET, {"email": owner.primary_address}).status_code == 302
+    link = re.search(r"https?://[^/\s]+(/password/reset/\S+)", mailoutbox[0].body)[1]
+    form = client.get(link, follow=True)
+    assert "New password again" in form.content.decode()
+    answer = client.post(
+        form.request["PATH_INFO"], {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    )
+    assert answer.url == "/password/reset/done/"
+    assert sign_in(client, owner).status_code == 200
+    assert sign_in(client, owner, NEW_PASSWORD).status_code == 302
+    client.logout()
+    assert "This link no longer works" in client.get(link, follow=True).content.decode()
+
+
+def test_nobody_learns_who_has_an_account_and_no_outsider_gets_mail(client, owner, mailoutbox):
+    known = client.post(RESET, {"email": owner.primary_address})
+    unknown = client.post(RESET, {"email": "somebody@elsewhere.example"})
+    assert (known.status_code, known.url) == (unknown.status_code, unknown.url)
+    assert [mail.to for mail in mailoutbox] == [[owner.primary_address]]
+
+
+def test_a_suspended_account_is_told_so_only_with_its_password(client, owner):
+    suspend_user(actor=SYSTEM, user=owner)
+    assert "do not match" in sign_in(client, owner, "a wrong password").content.decode()
+    answer = sign_in(client, owner)
+    assert (answer.status_code, answer.url) == (302, "/sign-in/suspended/")
+    assert "This account is suspended" in client.get(answer.url).content.decode()
+    assert client.get("/settings/").url.startswith(SIGN_IN)
+    client.post(RESET, {"email": owner.primary_address})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "led_to"),
+    [
+        ("/settings/app-passwords/", "/settings/app-passwords/"),
+        ("//evil.example/", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+    ],
+)
+def test_sign_in_leads_back_to_our_own_pages_only(client, owner, wanted, led_to):
+    assert sign_in(client, owner, next=wanted).url == led_to
+
+
+def test_a_wrong_password_is_told_and_the_address_kept(client, owner):
+    html = sign_in(client, owner, "a wrong password").content.decode()
+    assert "Address and password do not match" in html
+    assert f'value="{owner.primary_address}"' in html
+    assert "a wrong password" not in html
+
+
+def test_support_changes_its_password_where_everybody_does(client, support):
+    client.force_login(support)
+    assert client.get("/support/password_change/").url == "/password/change/"
+    assert client.get("/password/change/").status_code == 200

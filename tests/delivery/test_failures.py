@@ -1,0 +1,43 @@
+"""What a mail program hears: nothing that it could take for a word about its own session."""
+
+import pytest
+
+from delivery.failures import explain_failure
+from delivery.routing import Explanation, Route, RouteKind, Rule
+from smtp.client import FailureKind, Security, Server, SmtpFailure, Step
+from smtp.reply import Reply
+
+ADDRESS = "user.name@partner.example"
+ROUTE = Route(
+    RouteKind.GATEWAY,
+    Server("smtp.partner.example", 587, Security.STARTTLS),
+    ADDRESS,
+    Explanation(Rule.GATEWAY, True, "Sales", 1, "Sales", 1),
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [(421, 451), (432, 451), (454, 451), (530, 554), (534, 554), (535, 554), (538, 554),
+     (550, 550), (552, 552), (451, 451)],
+)  # fmt: skip
+def test_no_code_makes_a_mail_program_ask_for_a_password(said, heard):
+    failure = SmtpFailure(FailureKind.REFUSED, Step.MAIL, reply=Reply(said, "", "Sign in first"))
+    reply = explain_failure(failure, ROUTE, ADDRESS)
+    assert reply.code == heard
+    assert f"said: {said} Sign in first" in reply.text
+
+
+@pytest.mark.parametrize(("said", "heard"), [(421, 451), (554, 554)])
+def test_a_banner_is_not_passed_on(said, heard):
+    banner = Reply(said, "", "printer-7.internal ready")
+    failure = SmtpFailure(FailureKind.REFUSED, Step.GREETING, reply=banner)
+    reply = explain_failure(failure, ROUTE, ADDRESS)
+    assert reply.code == heard
+    assert "printer" not in reply.text
+
+
+def test_a_busy_server_is_not_called_unreachable():
+    reply = explain_failure(SmtpFailure(FailureKind.TIMEOUT, Step.POOL), ROUTE, ADDRESS)
+    assert reply.code == 451
+    assert "has too much to do" in reply.text

@@ -1,0 +1,318 @@
+"""Every URL × every role. The URLs come from the URLconf: one without a row here makes this red."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.db import transaction
+from django.test import Client
+from django.urls import URLResolver, get_resolver, reverse
+
+from accounts.models import AuditEvent, Domain, RoleAssignment, User
+from accounts.services.app_passwords import create_app_password
+from accounts.services.audit import SYSTEM
+from config.demo_mail import Capture
+from delivery.models import Delivery
+from policies.models import GatewayPolicy
+from sendas.services.proof import send_proof
+from tests.console.rows import save_value
+from tests.sendas.conftest import PARTNER, make_pending, make_send_as
+from tests.sendas.test_proof import token_in
+
+ROLES = ("anonymous", "owner", "stranger", "support", "unit_admin", "super_admin")
+SECOND = "second@partnerdomain.com"
+
+# What is expected: a status, or the beginning of where a redirect leads.
+SIGN_IN, SUPPORT_LOGIN, LIST = "/sign-in/?next=", "/support/login/?next=", "/settings/"
+Expected = tuple[int | str, ...]
+
+
+def everybody(answer: int | str) -> Expected:
+    return (answer,) * len(ROLES)
+
+
+def signed_in(answer: int | str) -> Expected:
+    return (SIGN_IN, *(answer,) * 5)
+
+
+def the_owner(answer: int | str) -> Expected:
+    return (SIGN_IN, answer, *(404,) * 4)
+
+
+def administrators(answer: int | str) -> Expected:
+    return (SIGN_IN, 404, 404, 404, answer, answer)
+
+
+def support_staff(answer: int | str) -> Expected:
+    return (*(SUPPORT_LOGIN,) * 3, answer, SUPPORT_LOGIN, answer)
+
+
+@dataclass
+class Row:
+    """What each role gets. Without `post` no role may POST: that answers 403, 404 or 405."""
+
+    get: Expected
+    post: Expected = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    query: str = ""
+
+
+TABLE = {
+    "": Row((SIGN_IN, LIST, LIST, "/support/", "/console/", "/console/")),
+    "healthz": Row(everybody(200)),
+    "console/": Row(administrators(200)),
+    "console/apps/mail/": Row(administrators(200)),
+    "console/rollouts/": Row(administrators(200)),
+    "console/rollouts/running/": Row(administrators(200)),
+    "console/rollouts/<int:change_id>/": Row(administrators(200)),
+    **{
+        f"console/apps/mail/{page}/<int:unit_id>/": Row(
+            administrators(200),
+            administrators(f"/console/apps/mail/{page}/"),
+            {"choice": "override", "based_on": "1"},
+        )
+        for page in ("advanced", "end-user-access")
+    },
+    **{
+        # Without a unit it is the topmost one: stale for Sales, nothing new for the root.
+        f"console/apps/mail/{page}/": Row(
+            administrators(200), (SIGN_IN, 404, 404, 404, 409, 200), {"choice": "override"}
+        )
+        for page in ("advanced", "end-user-access")
+    },
+    **{
+        f"console/apps/mail/{page}/<int:unit_id>/below/": Row(administrators(200))
+        for page in ("advanced", "end-user-access")
+    },
+    "settings/": Row(signed_in(200), the_owner(LIST), {"make_default": SECOND}),
+    "settings/send-as/add/": Row(signed_in(200), signed_in(200)),
+    "settings/send-as/server/": Row(
+        signed_in("/settings/send-as/add/"), signed_in("/settings/send-as/add/")
+    ),
+    "settings/send-as/edit/": Row(
+        the_owner(200),
+        the_owner(LIST),
+        {"display_name": "Yuki"},
+        query="?address=user@yourdomain.com",
+    ),
+    "settings/send-as/<int:pk>/edit/": Row(
+        the_owner(200), the_owner(LIST), {"display_name": "Yuki"}
+    ),
+    "settings/send-as/<int:pk>/delete/": Row(the_owner(200), the_owner(LIST)),
+    "settings/send-as/confirm/<str:token>/": Row(the_owner(200), the_owner(LIST)),
+    "settings/app-passwords/": Row(signed_in(200), the_owner(LIST), {"revoke": "APP_PASSWORD"}),
+    "demo/": Row(signed_in(200)),
+    "demo/<str:server>/<str:name>": Row(signed_in(200)),
+    # Sign-in: allauth's pages.
+    "sign-in/": Row((200, *("/",) * 5), (200, *("/",) * 5)),
+    "sign-out/": Row(("/sign-in/", *(200,) * 5), everybody("/sign-in/")),
+    "sign-in/suspended/": Row(everybody(200)),
+    "sign-in/again/": Row(signed_in(200), signed_in(200)),
+    "password/change/": Row(signed_in(200), signed_in(200)),
+    "password/reset/": Row(everybody(200), everybody(200)),
+    "password/reset/sent/": Row(everybody(200)),
+    "password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[-\\w]+)/": Row(
+        everybody(200), everybody(200)
+    ),
+    "password/reset/done/": Row(everybody(200)),
+    # Django's admin.
+    "support/": Row(support_staff(200), support_staff(200)),
+    "support/login/": Row(
+        (SIGN_IN, 403, 403, "/support/", 403, "/support/"),
+        (SIGN_IN, 403, 403, 200, 403, 200),
+    ),
+    "support/logout/": Row(
+        (*("/support/",) * 3, 405, "/support/", 405),
+        (*("/support/",) * 3, "/sign-in/", "/support/", "/sign-in/"),
+    ),
+    "support/password_change/": Row(everybody("/password/change/"), everybody("/password/change/")),
+    "support/password_change/done/": Row(everybody(404)),
+    "support/r/<path:rest>": Row(everybody(404)),
+    "support/r/<path:content_type_id>/<path:object_id>/": Row(everybody(404)),
+    "support/autocomplete/": Row(support_staff(403)),
+    "support/jsi18n/": Row(support_staff(200)),
+    "support/(?P<app_label>accounts|delivery|sendas|policies)/": Row(
+        support_staff(200), support_staff(200)
+    ),
+    "support/(?P<url>.*)": Row(support_staff(404)),
+}
+SUPPORT_PAGES = {
+    "": Row(support_staff(200), support_staff(200)),
+    "add/": Row(support_staff(403)),
+    "<path:object_id>/": Row(
+        support_staff("/support/"), support_staff("/support/")
+    ),  # to change/, an address of old
+    "<path:object_id>/change/": Row(support_staff(200)),
+    "<path:object_id>/delete/": Row(support_staff(403)),
+    "<path:object_id>/history/": Row(support_staff(200), support_staff(200)),
+}
+LOOKED_UP = [
+    "accounts/user", "accounts/apppassword", "accounts/orgunit", "accounts/domain",
+    "accounts/roleassignment", "accounts/auditevent", "policies/gatewaypolicy",
+    "policies/policychange", "sendas/sendas", "delivery/delivery",
+]  # fmt: skip
+TABLE |= {
+    f"support/{model}/{page}": row for model in LOOKED_UP for page, row in SUPPORT_PAGES.items()
+}
+
+
+def routes_of(resolver: Any, prefix: str = "") -> Iterator[str]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern).removeprefix("^").removesuffix("$")
+        if isinstance(entry, URLResolver):
+            yield from routes_of(entry, route)
+        else:
+            yield route
+
+
+ROUTES = sorted(set(routes_of(get_resolver())))
+
+
+@dataclass
+class World:
+    """One of everything, the owner's where it is anybody's."""
+
+    people: dict[str, User]
+    values: dict[str, Any]
+    looked_up: dict[str, Any]
+
+    def url(self, route: str, query: str = "") -> str:
+        """The route with our rows in its gaps."""
+        values = self.values
+        if route.startswith("support/") and "/".join(route.split("/")[1:3]) in self.looked_up:
+            row = self.looked_up["/".join(route.split("/")[1:3])]
+            values = values | {"object_id": quote(row.pk)}
+        gaps = r"\(\?P<(\w+)>[^()]*\)|<(?:\w+:)?(\w+)>"
+        filled = re.sub(gaps, lambda gap: str(values.get(gap[1] or gap[2], "nothing")), route)
+        return f"/{filled}{query}"
+
+
+@pytest.fixture
+def world(
+    request, organisation, owner, stranger, support, unit_admin, super_admin, mailoutbox,
+    settings, tmp_path, monkeypatch,
+) -> World:  # fmt: skip
+    send_as = make_pending(owner)
+    send_proof(send_as)
+    make_send_as(owner, address=SECOND)
+    app_password, _secret = create_app_password(actor=SYSTEM, user=owner, name="Phone")
+    change = save_value(user=super_admin, unit=organisation.sales, value={"allowed": True})
+    delivery = Delivery.objects.create(account=owner, account_address=owner.primary_address)
+    rows = [
+        owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
+        RoleAssignment.objects.get(role="unit_admin"), AuditEvent.objects.last(),
+        GatewayPolicy.objects.get(),
+    ]  # fmt: skip
+    settings.OUTGATE_DEMO = True
+    monkeypatch.setenv("OUTGATE_DATA_DIR", str(tmp_path))
+    for server in ("ours", "partner"):
+        Capture(tmp_path / "demo" / server, "mail.example")
+    kept = tmp_path / "demo" / "ours" / "new" / "1.P1Q1.mail.example"
+    kept.write_bytes(b"From: a@example.com\r\n\r\nBody\r\n")
+    return World(
+        people={role: request.getfixturevalue(role) for role in ROLES[1:]},
+        values={
+            "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
+            "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
+            "APP_PASSWORD": app_password.pk, "app_label": "accounts",
+        },
+        looked_up={f"{row._meta.app_label}/{row._meta.model_name}": row for row in rows},
+    )  # fmt: skip
+
+
+def answer(client: Client, user: User | None, method: str, url: str, data: Any = None) -> int | str:
+    """The status, or where a redirect leads; nothing of it is kept."""
+    with transaction.atomic():
+        client.logout()
+        if user:
+            client.force_login(user)
+        response = getattr(client, method)(url, data)
+        b"".join(response)  # a file is closed once it was read
+        transaction.set_rollback(True)
+    return response.get("Location", response.status_code)
+
+
+def as_expected(got: int | str, expected: int | str) -> bool:
+    return str(got).startswith(str(expected)) if isinstance(expected, str) else got == expected
+
+
+def test_every_url_has_a_row_and_every_row_a_url():
+    assert sorted(TABLE) == ROUTES
+
+
+def test_each_role_gets_what_the_table_says(client, world):
+    wrong = []
+    for route, row in TABLE.items():
+        url = world.url(route, row.query)
+        data = {name: world.values.get(value, value) for name, value in row.data.items()}
+        for number, role in enumerate(ROLES):
+            user = world.people.get(role)
+            got = answer(client, user, "get", url)
+            if not as_expected(got, row.get[number]):
+                wrong.append(f"{role} GET {url}: {got}, not {row.get[number]}")
+            got = answer(client, user, "post", url, data)
+            if row.post and not as_expected(got, row.post[number]):
+                wrong.append(f"{role} POST {url}: {got}, not {row.post[number]}")
+            if not row.post and not refused(got):
+                wrong.append(f"{role} POST {url}: {got}")
+    assert not wrong, "\n".join(wrong)
+
+
+def refused(got: int | str) -> bool:
+    return got in {403, 404, 405} or str(got).startswith(SUPPORT_LOGIN)
+
+
+REACH = {"root": False, "sales": True, "partner_desk": True, "support_unit": False}
+
+
+@pytest.mark.parametrize("name", REACH)
+def test_a_unit_administrator_reaches_down_neither_beside_nor_above(
+    client, world, organisation, unit_admin, name
+):
+    unit = getattr(organisation, name)
+    world.values["unit_id"] = unit.pk
+    version = GatewayPolicy.objects.filter(unit=unit).count()
+    data = {"choice": "override", "allowed": "on" * (not version), "based_on": version}
+    for route in (route for route in TABLE if "<int:unit_id>" in route):
+        url = world.url(route)
+        assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404), url
+        saved = answer(client, unit_admin, "post", url, data)
+        may_save = REACH[name] and bool(TABLE[route].post)
+        assert "saved=" in str(saved) if may_save else refused(saved), url
+
+
+@pytest.mark.parametrize("name", REACH)
+def test_a_unit_administrator_sees_the_changes_of_those_units_only(
+    client, world, organisation, unit_admin, super_admin, name
+):
+    unit = getattr(organisation, name)
+    change = save_value(
+        user=super_admin,
+        unit=unit,
+        value={"allowed": False},
+        based_on=GatewayPolicy.objects.filter(unit=unit).count(),
+    )
+    url = reverse("console:rollout", args=[change.pk])
+    assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404)
+    client.force_login(unit_admin)
+    listed = client.get(reverse("console:rollouts")).content.decode()
+    assert (f'href="{url}"' in listed) == REACH[name]
+
+
+def test_a_suspended_account_is_nobody(client, world):
+    for role, user in world.people.items():
+        client.force_login(user)
+        User.objects.filter(pk=user.pk).update(suspended=True)
+        for url in (LIST, "/console/", "/demo/", "/settings/app-passwords/"):
+            assert client.get(url).url.startswith(SIGN_IN), (role, url)
+        assert client.get("/support/").url.startswith(SUPPORT_LOGIN), role
+
+
+def test_the_owners_address_is_in_nobody_elses_pages(client, world):
+    for role in ("stranger", "unit_admin", "super_admin"):
+        client.force_login(world.people[role])
+        for route in ("settings/", "settings/send-as/<int:pk>/edit/", "settings/app-passwords/"):
+            assert PARTNER not in client.get(world.url(route)).content.decode()
