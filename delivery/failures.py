@@ -26,6 +26,9 @@ def explain_failure(failure: SmtpFailure, route: Route, from_address: str) -> Re
         return Reply(
             451, "4.4.5", f"{host} has too much to do. {NOTHING_SENT} Try again in a while."
         )
+    if failure.kind == FailureKind.NOT_OFFERED and failure.reply:
+        # Our own words: the server has not been asked.
+        return failure.reply._replace(text=f"{failure.reply.text} ({host}). {NOTHING_SENT}")
     # What is said before EHLO is a banner: it could be that of anything.
     if failure.kind in REFUSALS and failure.reply and failure.step != Step.GREETING:
         return _pass_on(failure, failure.reply, host)

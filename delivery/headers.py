@@ -29,12 +29,21 @@ def complete_header(header: HeaderBlock, from_address: str) -> HeaderBlock:
     return header
 
 
-def write_header(header: HeaderBlock, route: Route, *, tls: str | None, trace: str) -> HeaderBlock:
-    """The block as the upstream gets it; `trace` is our id of the transaction."""
+def write_header(
+    header: HeaderBlock, route: Route, *, protocol: str, tls: str | None, trace: str
+) -> HeaderBlock:
+    """The block as the upstream gets it; `trace` is our id of the transaction.
+
+    `protocol` is what the client spoke, in the words of RFC 3848 and RFC 6531 section 4.3.
+    """
     header = header.without(REMOVED)
     if route.sender:
         header = header.append(sender_field(route.sender))
     received = received_field(
-        by=settings.OUTGATE_HOSTNAME, tls=tls, message_id=trace, now=datetime.now(UTC)
+        by=settings.OUTGATE_HOSTNAME,
+        protocol=protocol,
+        tls=tls,
+        message_id=trace,
+        now=datetime.now(UTC),
     )
     return header.prepend(received)

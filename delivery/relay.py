@@ -68,6 +68,17 @@ class Submission(NamedTuple):
     header: HeaderBlock
     from_address: str
 
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the next server has to speak RFC 6531.
+
+        Some programs ask for it with every message. One that is ASCII passes everywhere.
+        """
+        addresses = (self.envelope.sender, *self.envelope.recipients)
+        return self.envelope.smtputf8 and not (
+            self.header.is_ascii and all(address.isascii() for address in addresses)
+        )
+
     def describe(self, account: AccountSnapshot) -> Message:
         return Message(
             user_id=self.app_password.user_id,
@@ -92,7 +103,7 @@ class Relay:
     ) -> MessageSink | Reply:
         """Decide, connect and announce; the sink then takes the body. A Reply says why not."""
         try:
-            from_address = header.from_mailbox().address
+            from_address = header.from_mailbox(smtputf8=envelope.smtputf8).address
         except HeaderError as error:
             return Reply(554, "5.6.0", f"{error}.")
         if header.received_count > MAX_RECEIVED:
@@ -115,7 +126,7 @@ class Relay:
         message = submission.describe(account)
         if isinstance(answer, Refusal):
             return self.refuse(message, answer, answer.reply)
-        if reply := _check_resent(header, account):
+        if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
         return await self._open(submission, message, answer)
 
@@ -133,6 +144,7 @@ class Relay:
                 envelope.recipients,
                 size=envelope.size,
                 body=envelope.body,
+                smtputf8=submission.needs_smtputf8,
             )
         except SmtpFailure as failure:
             return await self.explain(failure, message, route)
@@ -216,7 +228,11 @@ class HandingOver:
         session = self._submission.session
         try:
             header = write_header(
-                self._submission.header, self._route, tls=session.tls, trace=session.id
+                self._submission.header,
+                self._route,
+                protocol="UTF8SMTPSA" if self._submission.envelope.smtputf8 else "ESMTPSA",
+                tls=session.tls,
+                trace=session.id,
             )
             return await self.write(header.encode()) or self
         except BaseException:  # nobody has the sink yet who could give the connection back
@@ -297,11 +313,11 @@ def _is_same_way(one: Route, other: Route) -> bool:
     return replace(one, explanation=other.explanation) == other
 
 
-def _check_resent(header: HeaderBlock, account: AccountSnapshot) -> Reply | None:
+def _check_resent(header: HeaderBlock, account: AccountSnapshot, *, smtputf8: bool) -> Reply | None:
     """Resent fields may name the account's addresses only (RFC 6409 section 6.1)."""
     for body in (body for name in RESENT for body in header.get_all(name)):
         try:
-            address = parse_from(body).address
+            address = parse_from(body, smtputf8=smtputf8).address
         except AddressError as error:
             return Reply(554, "5.6.0", f"Resent field: {error}.")
         if not account.owns(address):

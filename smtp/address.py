@@ -1,16 +1,21 @@
 """Addresses: the grammar of envelopes (RFC 5321 4.1.2) and of the From field (RFC 5322 3.4).
 
+Beyond ASCII (RFC 6531) they are read only where the caller says that the client asked for it.
+
 Strict wherever an address is concerned, for whoever owns it must be beyond doubt; lenient about
 display names, which mail programs write in many ways.
 """
 
 import re
+import unicodedata
 from email.errors import HeaderParseError
 from email.header import decode_header
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 import idna
+
+from smtp.international import fold, is_unambiguous
 
 MAX_LOCAL_PART = 64  # RFC 5321 4.5.3.1.1
 MAX_ADDRESS = 254  # RFC 5321 4.5.3.1.3 less the angle brackets
@@ -21,8 +26,14 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = rf"(?P<domain>{_LABEL}(?:\.{_LABEL})*)"
 _LITERAL = r"\[(?P<literal>[A-Za-z0-9.:]+)\]"
 
+# RFC 6531 3.3; what a label may hold is left to IDNA.
+_UTF8_LOCAL = _LOCAL.replace(_ATEXT, r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]")
+_UTF8_DOMAIN = r"(?P<domain>[A-Za-z0-9.\x80-\U0010ffff-]+)"
+
 _ADDR_SPEC = re.compile(rf"{_LOCAL}@{_DOMAIN}")
+_UTF8_ADDR_SPEC = re.compile(rf"{_UTF8_LOCAL}@{_UTF8_DOMAIN}")
 _PATH = re.compile(rf"<(?:{_LOCAL}@(?:{_DOMAIN}|{_LITERAL}))?>")
+_UTF8_PATH = re.compile(rf"<{_UTF8_LOCAL}@{_UTF8_DOMAIN}>")
 _DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_ESCAPE = re.compile(r'["\\]')
@@ -50,15 +61,17 @@ class Mailbox(NamedTuple):
     address: str
 
 
-def normalise_address(address: str) -> str:
+def normalise_address(address: str, *, smtputf8: bool = False) -> str:
     """The one spelling under which an address is compared and stored. Raises AddressError.
 
     The domain becomes lower-case A-labels (IDNA 2008; look-alike characters are not mapped but
     refused). The local part becomes lower case: RFC 5321 2.4 lets its owner tell "A" from "a", our
-    directory does not, as no mail provider does today. Quotes that are not needed go.
+    directory does not, as no mail provider does today. Quotes that are not needed go. A local part
+    beyond ASCII is taken with `smtputf8` only, and must be `is_unambiguous`.
     """
     local, domain = split_address(address)
-    plain, ascii_domain = _plain_local(local).lower(), _ascii_domain(domain)
+    plain = _folded_utf8(local) if smtputf8 and not local.isascii() else _plain_local(local).lower()
+    ascii_domain = _ascii_domain(domain)
     _check_length(plain, ascii_domain)
     return f"{plain}@{ascii_domain}"
 
@@ -74,31 +87,38 @@ def split_address(address: str) -> tuple[str, str]:
 def parse_path(raw: bytes) -> tuple[str, bytes]:
     """The address that follows `MAIL FROM:` or `RCPT TO:`, and the parameters behind it.
 
-    "" for the null path. The local part keeps its spelling, the domain is put in lower case. Source
-    routes (RFC 5321 appendix C) are refused. Raises AddressError.
+    "" for the null path. The local part keeps its spelling, the domain becomes lower-case A-labels.
+    Source routes (RFC 5321 appendix C) are refused. Raises AddressError. May return a local part
+    beyond ASCII: whether the client may write one, its MAIL says, behind the path.
     """
-    text = raw.decode("latin-1")
-    match = _PATH.match(text)
-    if not match:
-        raise AddressError("Write one address between < and >, in ASCII and without a route")
-    rest = raw[match.end() :]
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise AddressError("What is beyond ASCII in an address must be UTF-8") from None
+    match = _PATH.match(text) or _UTF8_PATH.match(text)
+    if not match or not match[0].isprintable():
+        raise AddressError("Write one address between < and >, without a route")
+    rest = raw[len(match[0].encode()) :]
     if rest[:1] not in (b"", b" "):
         raise AddressError("A space is missing behind the address")
     if match["local"] is None:
         return "", rest.strip(b" ")
-    if match["literal"] is not None:
-        domain = f"[{_checked_literal(match['literal'])}]"
-    else:
-        domain = _ascii_domain(match["domain"])
+    domain = _path_domain(match)
     _check_length(match["local"], domain)
     return f"{match['local']}@{domain}", rest.strip(b" ")
 
 
-def parse_from(body: bytes) -> Mailbox:
+def _path_domain(match: re.Match[str]) -> str:
+    if match["domain"] is not None:
+        return _ascii_domain(match["domain"])
+    return f"[{_checked_literal(match['literal'])}]"
+
+
+def parse_from(body: bytes, *, smtputf8: bool = False) -> Mailbox:
     """The one mailbox of a From field, from what stands behind its colon. Raises AddressError.
 
     Refused: groups, lists, routes, comments or encoded words inside the address, control
-    characters.
+    characters, and with no `smtputf8` an address beyond ASCII.
     """
     text = re.sub(r"\r\n(?=[ \t])", "", body.decode("utf-8", "replace")).strip(" \t\r\n")
     if _CONTROL.search(text):
@@ -106,21 +126,22 @@ def parse_from(body: bytes) -> Mailbox:
     pieces = _pieces(text)
     angles = [number for number, (kind, _) in enumerate(pieces) if kind == "angle"]
     if angles:
-        return _angle_mailbox(pieces, angles)
-    return _bare_mailbox(pieces)
+        return _angle_mailbox(pieces, angles, smtputf8=smtputf8)
+    return _bare_mailbox(pieces, smtputf8=smtputf8)
 
 
-def _angle_mailbox(pieces: list[tuple[str, str]], angles: list[int]) -> Mailbox:
+def _angle_mailbox(pieces: list[tuple[str, str]], angles: list[int], *, smtputf8: bool) -> Mailbox:
     where = angles[0]
     behind = [kind for kind, _ in pieces[where + 1 :]]
     if len(angles) > 1 or not set(behind) <= {"space", "comment"}:
         raise AddressError("there is more than one address, or text behind it")
     if any(kind == "at" for kind, _ in pieces[:where]):
         raise AddressError('a name with an @ in it stands between quotes: "name@example.com"')
-    return Mailbox(_display_name(pieces[:where]), _from_address(pieces[where][1].strip(" \t")))
+    address = _from_address(pieces[where][1].strip(" \t"), smtputf8=smtputf8)
+    return Mailbox(_display_name(pieces[:where]), address)
 
 
-def _bare_mailbox(pieces: list[tuple[str, str]]) -> Mailbox:
+def _bare_mailbox(pieces: list[tuple[str, str]], *, smtputf8: bool) -> Mailbox:
     """An address without angle brackets; its name may stand in a comment, as it once did."""
     core = list(pieces)
     around: list[tuple[str, str]] = []
@@ -129,7 +150,8 @@ def _bare_mailbox(pieces: list[tuple[str, str]]) -> Mailbox:
     while core and core[-1][0] in ("space", "comment"):
         around.append(core.pop())
     address = _from_address(
-        "".join(f"({value})" if kind == "comment" else value for kind, value in core)
+        "".join(f"({value})" if kind == "comment" else value for kind, value in core),
+        smtputf8=smtputf8,
     )
     names = [value for kind, value in around if kind == "comment"]
     return Mailbox(_tidy(_decode(names[0])) if names else "", address)
@@ -200,13 +222,12 @@ def _tidy(name: str) -> str:
     return " ".join(_CONTROL.sub(" ", name).split())
 
 
-def _from_address(text: str) -> str:
-    match = _ADDR_SPEC.fullmatch(text)
-    if not match:
+def _from_address(text: str, *, smtputf8: bool) -> str:
+    if not (_UTF8_ADDR_SPEC if smtputf8 else _ADDR_SPEC).fullmatch(text):
         raise AddressError("the address is not of the form name@example.com")
     if "=?" in text:
         raise AddressError("an address cannot hold encoded words")
-    return normalise_address(text)
+    return normalise_address(text, smtputf8=smtputf8)
 
 
 def _plain_local(local: str) -> str:
@@ -221,7 +242,17 @@ def _plain_local(local: str) -> str:
     return local
 
 
+def _folded_utf8(local: str) -> str:
+    # Between quotes ASCII is enough: nobody gives out such addresses.
+    if not re.fullmatch(_UTF8_LOCAL, local) or local.startswith('"') or not is_unambiguous(local):
+        raise AddressError("The part before the @ could be taken for another address")
+    return fold(local)
+
+
 def _ascii_domain(domain: str) -> str:
+    # The Kelvin sign and its like would become plain letters in lower case.
+    if not (domain.isascii() or unicodedata.is_normalized("NFC", domain)):
+        raise AddressError("The domain holds characters that cannot stand in one")
     lowered = domain.lower()
     try:
         # Plain ASCII labels need no IDNA, which forbids some that exist (two hyphens in third
@@ -247,5 +278,6 @@ def _checked_literal(literal: str) -> str:
 
 
 def _check_length(local: str, domain: str) -> None:
-    if len(local) > MAX_LOCAL_PART or len(local) + 1 + len(domain) > MAX_ADDRESS:
+    octets = len(local if local.isascii() else local.encode())
+    if octets > MAX_LOCAL_PART or octets + 1 + len(domain) > MAX_ADDRESS:
         raise AddressError("The address is too long")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from smtp import sasl
 from smtp.egress import EgressGuard, Endpoint, ascii_host
 from smtp.failure import FailureKind, SmtpFailure, Step
-from smtp.opening import Line, path
+from smtp.opening import Line, opening
 from smtp.reply import Reply
 from smtp.session import Body
 from smtp.target import Credential, Security, Server, Timeouts
@@ -32,6 +32,7 @@ __all__ = [
 # packet.
 _COALESCE = 16_384
 _NO_8BIT = Reply(554, "5.6.3", "The next server does not take 8-bit content")
+_NO_UTF8 = Reply(554, "5.6.7", "The next server does not take addresses or headers beyond ASCII")
 _TOO_LARGE = Reply(552, "5.3.4", "The message is larger than the next server takes")
 
 
@@ -148,15 +149,18 @@ class Connection:
         *,
         size: int | None = None,
         body: Body = "7BIT",
+        smtputf8: bool = False,
     ) -> None:
         """MAIL, RCPT and DATA, in one flight where the server allows it (RFC 2920); then `write`.
 
         All recipients or none: raises SmtpFailure for the first thing refused, and nothing has been
         sent to anybody.
         """
-        self._check_fit(size, body)
+        self._check_fit(size, body, smtputf8=smtputf8)
+        announced = size if "SIZE" in self.extensions else None
+        lines = opening(sender, recipients, size=announced, body=body, smtputf8=smtputf8)
         self._is_idle = False
-        refusal = await self._converse(self._opening(sender, recipients, size, body))
+        refusal = await self._converse(lines)
         if refusal is None:
             self._in_content = True
             self._sent, self._tail = 0, b""
@@ -174,7 +178,7 @@ class Connection:
         self._sent += len(chunk)
         if (limit := self.size_limit) and self._sent > limit:
             self.abort()
-            raise SmtpFailure(FailureKind.REFUSED, Step.CONTENT, reply=_TOO_LARGE)
+            raise SmtpFailure(FailureKind.NOT_OFFERED, Step.CONTENT, reply=_TOO_LARGE)
         self._pending.append(chunk)
         self._pending_size += len(chunk)
         self._tail = (self._tail + chunk[-2:])[-2:]
@@ -285,29 +289,16 @@ class Connection:
 
     # A message
 
-    def _check_fit(self, size: int | None, body: Body) -> None:
+    def _check_fit(self, size: int | None, body: Body, *, smtputf8: bool) -> None:
         """Refuse what the server cannot take before it hears of it."""
         if not self.reusable:
             raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.MAIL)
         if body == "8BITMIME" and "8BITMIME" not in self.extensions:
-            raise SmtpFailure(FailureKind.REFUSED, Step.MAIL, reply=_NO_8BIT)
+            raise SmtpFailure(FailureKind.NOT_OFFERED, Step.MAIL, reply=_NO_8BIT)
+        if smtputf8 and "SMTPUTF8" not in self.extensions:
+            raise SmtpFailure(FailureKind.NOT_OFFERED, Step.MAIL, reply=_NO_UTF8)
         if size and (limit := self.size_limit) and size > limit:
-            raise SmtpFailure(FailureKind.REFUSED, Step.MAIL, reply=_TOO_LARGE)
-
-    def _opening(
-        self, sender: str, recipients: Sequence[str], size: int | None, body: Body
-    ) -> list[Line]:
-        mail = f"MAIL FROM:{path(sender)}"
-        if size is not None and "SIZE" in self.extensions:
-            mail += f" SIZE={size}"
-        # Clients that send 8-bit content unannounced get no false BODY=7BIT written for them.
-        if body == "8BITMIME":
-            mail += " BODY=8BITMIME"
-        return [
-            Line(Step.MAIL, mail),
-            *(Line(Step.RCPT, f"RCPT TO:{path(name)}", name) for name in recipients),
-            Line(Step.DATA, "DATA"),
-        ]
+            raise SmtpFailure(FailureKind.NOT_OFFERED, Step.MAIL, reply=_TOO_LARGE)
 
     async def _converse(self, lines: list[Line]) -> SmtpFailure | None:
         """Say the lines and hear the answers; the first refusal."""

@@ -8,6 +8,7 @@ from smtp.reply import Reply
 from smtp.session import Body, Envelope
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_CHUNK = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _BODIES: dict[str, Body] = {"7BIT": "7BIT", "8BITMIME": "8BITMIME"}
 
 
@@ -17,6 +18,13 @@ class CommandError(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
         self.reply = reply
+
+
+class Chunk(NamedTuple):
+    """What `BDAT` announces: octets that follow its line, and whether they end the message."""
+
+    size: int
+    is_last: bool
 
 
 class Command(NamedTuple):
@@ -42,18 +50,18 @@ def parse_mail(argument: bytes, *, message_size: int) -> Envelope:
         elif name == "BODY":
             envelope.body = _body(value)
         elif name == "SMTPUTF8":
-            raise CommandError(
-                Reply(554, "5.6.7", "SMTPUTF8 is not offered: write addresses in ASCII")
-            )
+            envelope.smtputf8 = _flag(name, value)
         # RFC 4954 5: who offers AUTH must take AUTH=, and may ignore what it says.
         elif name != "AUTH":
             raise CommandError(Reply(555, "5.5.4", f"MAIL has no parameter {name} here"))
+    _check_asked(argument, smtputf8=envelope.smtputf8)
     return envelope
 
 
-def parse_rcpt(argument: bytes) -> str:
+def parse_rcpt(argument: bytes, *, smtputf8: bool) -> str:
     """The recipient that `RCPT` names. Raises CommandError."""
     recipient, parameters = _path(argument, b"TO:")
+    _check_asked(argument, smtputf8=smtputf8)
     if not recipient:
         raise CommandError(Reply(553, "5.1.3", "A recipient needs an address"))
     if parameters:
@@ -61,6 +69,24 @@ def parse_rcpt(argument: bytes) -> str:
             Reply(555, "5.5.4", f"RCPT has no parameter {next(iter(parameters))} here")
         )
     return recipient
+
+
+def parse_bdat(argument: bytes) -> Chunk:
+    """The chunk that `BDAT` announces (RFC 3030 2). Raises CommandError."""
+    match = _CHUNK.fullmatch(argument)
+    if not match:
+        raise CommandError(
+            Reply(501, "5.5.4", "Write BDAT, a number of octets, and LAST at the end")
+        )
+    return Chunk(int(match[1]), match[2] is not None)
+
+
+def _check_asked(argument: bytes, *, smtputf8: bool) -> None:
+    """An address beyond ASCII has to be asked for (RFC 6531 3.4); parameters are ASCII anyway."""
+    if not smtputf8 and not argument.isascii():
+        raise CommandError(
+            Reply(553, "5.6.7", "Addresses beyond ASCII need SMTPUTF8 behind MAIL FROM")
+        )
 
 
 def _path(argument: bytes, keyword: bytes) -> tuple[str, dict[str, str]]:
@@ -92,6 +118,12 @@ def _size(value: str, limit: int) -> int:
             Reply(552, "5.3.4", f"This server takes messages of up to {limit} octets")
         )
     return int(value)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value:
+        raise CommandError(Reply(501, "5.5.4", f"{name} takes no value"))
+    return True
 
 
 def _body(value: str) -> Body:

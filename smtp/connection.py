@@ -6,32 +6,27 @@ It cuts lines, keeps time, waits for the handler and logs. What a verb means sta
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Coroutine
 from enum import Enum, auto
+from functools import partial
 from typing import Any, cast
 
-from smtp.content import BareLineError
+from smtp import trouble
+from smtp.chunks import ChunkReader
+from smtp.command import Chunk
+from smtp.content import BareLineError, ContentReader
 from smtp.deadline import Deadline
-from smtp.dialogue import CLOSING, TALKS_TOO_EARLY, Action, Dialogue, Outcome
+from smtp.dialogue import CLOSING, OK, TALKS_TOO_EARLY, Action, Dialogue, Outcome
+from smtp.handshake import HELD_WHILE_BUSY, encrypt
 from smtp.incoming import IncomingMessage
+from smtp.lines import LineError, cut_line
+from smtp.rate import RateWatch
 from smtp.reply import Reply
 from smtp.service import Service
-from smtp.session import Session
+from smtp.session import Envelope, Session
 from smtp.transfer import ClientGoneError, Transfer
 
 log = logging.getLogger("smtp.server")
-
-# What may arrive while the handler is asked, before reading stops.
-_HELD_WHILE_BUSY = 65_536
-_TLS_SHUTDOWN = 5.0
-
-_FAULT = Reply(451, "4.3.0", "Something is wrong here: try again later")
-_BARE_LINE = Reply(554, "5.6.0", "Lines end with CRLF, and CR, LF and NUL stand nowhere else")
-_LINE_TOO_LONG = Reply(500, "5.5.2", "The line is too long")
-_BARE_COMMAND = Reply(500, "5.5.2", "Lines end with CRLF, and CR, LF and NUL stand nowhere else")
-_TOO_SLOW = Reply(421, "4.4.2", "The connection was quiet for too long")
-_TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections from your address")
 
 
 class _State(Enum):
@@ -56,9 +51,9 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._paused = False
         self._counted = False
         self._message: IncomingMessage | None = None
+        self._chunks: ChunkReader | None = None
         self._deadline = Deadline(self._loop, self._on_deadline)
-        self._window_start = 0
-        self._was_paused = False
+        self._rate = RateWatch(service.limits)
         self._cut_at = 0.0
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -80,7 +75,7 @@ class SmtpServerProtocol(asyncio.Protocol):
             log.warning(
                 "session %s from %s: too many connections", self.session.id, self.session.peer
             )
-            self._hang_up(None if self._implicit_tls else _TOO_MANY_CONNECTIONS)
+            self._hang_up(None if self._implicit_tls else trouble.TOO_MANY_CONNECTIONS)
         elif self._implicit_tls:
             self._begin_tls()
         else:
@@ -105,17 +100,14 @@ class SmtpServerProtocol(asyncio.Protocol):
 
     def drain(self) -> None:
         """End the session now if the client is idle, else after what it is doing."""
-        if self._state in (_State.SILENT, _State.COMMANDS):
+        # Between two chunks a message is under way.
+        if self._state in (_State.SILENT, _State.COMMANDS) and not self._message:
             self._say(CLOSING)
             self._close()
 
     def cut(self) -> None:
         """End the session whatever it is doing."""
         self._transport.abort()
-
-    def _greet(self) -> None:
-        self._say(self._dialogue.greeting())
-        self._enter_commands()
 
     def _hang_up(self, reply: Reply | None) -> None:
         """Say why, and read nothing more.
@@ -146,12 +138,13 @@ class SmtpServerProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._state is _State.CONTENT and self._message:
             self._read_content(self._message, data)
+            self._read_commands()  # if a chunk is complete
         elif self._state is _State.COMMANDS:
             self._buffer += data
             self._read_commands()
         elif self._state is _State.BUSY:
             self._buffer += data
-            if len(self._buffer) > _HELD_WHILE_BUSY:
+            if len(self._buffer) > HELD_WHILE_BUSY:
                 self._pause()
         elif self._state is _State.SILENT:
             self._obey(TALKS_TOO_EARLY)
@@ -165,21 +158,16 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._obey(self._dialogue.take(line, is_last=not self._buffer))
             if self.session.account is not None and self._state is _State.COMMANDS:
                 self._deadline.arm(self._limits.idle)
+                if self._message and not self._dialogue.envelope:
+                    self._drop_message(self._message)
         self._flush()
 
     def _next_line(self) -> bytes | None:
-        limit = self._dialogue.line_limit(bytes(self._buffer[:5]))
-        end = self._buffer.find(b"\n", 0, limit) + 1
-        if not end:
-            if len(self._buffer) >= limit:
-                self._hang_up(_LINE_TOO_LONG)
+        try:
+            return cut_line(self._buffer, self._dialogue.line_limit(bytes(self._buffer[:5])))
+        except LineError as error:
+            self._hang_up(error.reply)
             return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[:end]
-        if not line.endswith(b"\r\n") or b"\r" in line[:-2] or b"\0" in line:
-            self._hang_up(_BARE_COMMAND)
-            return None
-        return line[:-2]
 
     def _obey(self, outcome: Outcome) -> None:
         if outcome.reply:
@@ -194,7 +182,9 @@ class SmtpServerProtocol(asyncio.Protocol):
             case Action.AUTHENTICATE:
                 self._work(self._authenticate())
             case Action.CONTENT:
-                self._enter_content()
+                self._enter_content(self._new_message(ContentReader.within(self._limits)))
+            case Action.CHUNK:
+                self._enter_chunk(self._dialogue.chunk)
             case Action.CONTINUE:
                 pass
 
@@ -217,19 +207,17 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._work(self._secure())
 
     async def _secure(self) -> None:
-        if self._buffer:
-            # uvloop reads once before a pause made in connection_made holds, and what it read is
-            # the ClientHello. Behind STARTTLS nothing can be here: reading was under way.
-            self._loop.call_soon(_pass_to_tls, self._transport, bytes(self._buffer))
-            self._buffer.clear()
+        # uvloop reads once before a pause made in connection_made holds: that is the ClientHello.
+        # Behind STARTTLS nothing can be here, for reading was under way.
+        early = bytes(self._buffer)
+        self._buffer.clear()
         try:
-            transport = await self._loop.start_tls(
+            transport = await encrypt(
                 self._transport,
                 self,
                 self._service.tls,
-                server_side=True,
-                ssl_handshake_timeout=self._limits.before_auth,
-                ssl_shutdown_timeout=_TLS_SHUTDOWN,
+                early=early,
+                seconds=self._limits.before_auth,
             )
         except OSError as error:
             log.info("session %s: no TLS: %s", self.session.id, type(error).__name__)
@@ -238,8 +226,6 @@ class SmtpServerProtocol(asyncio.Protocol):
             return
         if transport is None or self.closed.done():
             return
-        # While reading is paused, TLS goes on and would hold four times as much.
-        cast("Any", transport).set_read_buffer_limits(_HELD_WHILE_BUSY)
         self._transport = transport
         self._paused = False
         self._dialogue.start_tls(transport.get_extra_info("ssl_object").version())
@@ -271,21 +257,35 @@ class SmtpServerProtocol(asyncio.Protocol):
 
     # A message
 
-    def _enter_content(self) -> None:
-        if self._dialogue.envelope is None:
-            raise RuntimeError("content without MAIL")
-        handler = self._service.handler
-        self._message = IncomingMessage(
-            self._dialogue.envelope,
+    def _new_message(self, reader: ContentReader) -> IncomingMessage:
+        return IncomingMessage(
+            # Chunks that follow no MAIL are read too, to be refused.
+            self._dialogue.envelope or Envelope(""),
             self._limits,
-            begin=lambda envelope, header: handler.begin(self.session, envelope, header),
+            reader,
+            begin=partial(self._service.handler.begin, self.session),
             pause=self._pause,
             resume=self._resume,
             on_fault=self._fault,
         )
+
+    def _enter_content(self, message: IncomingMessage) -> None:
+        self._message = message
         self._state = _State.CONTENT
-        self._window_start = 0
+        self._rate.begin(message.size)
         self._deadline.arm(self._limits.rate_window)
+
+    def _enter_chunk(self, chunk: Chunk) -> None:
+        if not self._message or not self._chunks:
+            self._chunks = ChunkReader.within(self._limits)
+            self._message = self._new_message(self._chunks)
+        if refusal := self._dialogue.refuse_chunk():
+            self._chunks.refuse(refusal)
+        self._chunks.expect(chunk)
+        self._enter_content(self._message)
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._read_content(self._message, data)
 
     def _read_content(self, message: IncomingMessage, data: bytes) -> None:
         is_open = message.transfer is not None
@@ -293,7 +293,7 @@ class SmtpServerProtocol(asyncio.Protocol):
             message.feed(data)
         except BareLineError:
             log.info("session %s: bare CR, LF or NUL in content", self.session.id)
-            self._hang_up(_BARE_LINE)
+            self._hang_up(trouble.BARE_LINE)
             return
         if message.transfer and not is_open:
             self._service.start(self._carry(message, message.transfer))
@@ -302,8 +302,27 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._buffer += message.rest
             if message.refusal and not message.transfer:
                 self._end_message(message, message.refusal)
+        elif message.waits:
+            self._end_chunk(message)
         elif message.is_far_too_large:
             self._hang_up(message.refusal)
+
+    def _end_chunk(self, message: IncomingMessage) -> None:
+        self._state = _State.COMMANDS
+        self._buffer += message.rest
+        self._deadline.arm(self._limits.idle)
+        if verdict := message.verdict:
+            message.lose()
+            self._end_message(message, verdict)
+        else:
+            self._say(OK)
+
+    def _drop_message(self, message: IncomingMessage) -> None:
+        """The client has taken back what it sent in chunks."""
+        message.lose()
+        self._message = None
+        if self._service.draining:
+            self.drain()
 
     async def _carry(self, message: IncomingMessage, transfer: Transfer) -> None:
         try:
@@ -350,15 +369,13 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._read_commands()
 
     def _fault(self, error: Exception) -> Reply:
-        """Log where it happened, never its text, which may hold content or a credential."""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in frames)
-        log.error("session %s: %s at %s", self.session.id, type(error).__name__, where)
-        return _FAULT
+        trouble.log_fault(self.session, error)
+        return trouble.FAULT
 
     def _pause(self) -> None:
         if not self._paused and not self.closed.done():
-            self._paused = self._was_paused = True
+            self._paused = True
+            self._rate.excuse()
             self._transport.pause_reading()
 
     def _resume(self) -> None:
@@ -368,31 +385,18 @@ class SmtpServerProtocol(asyncio.Protocol):
 
     def _on_deadline(self) -> None:
         if self._state is _State.SILENT:
-            self._greet()
+            self._say(self._dialogue.greeting())
+            self._enter_commands()
         elif self._state is _State.COMMANDS:
-            self._hang_up(_TOO_SLOW)
+            self._hang_up(trouble.TOO_SLOW)
         elif self._state is _State.CONTENT:
             self._check_rate()
         elif self._state is _State.CLOSING:
             self._transport.close()
 
     def _check_rate(self) -> None:
-        """Cut off a client that sends too slowly, unless it was we who did not read."""
         size = self._message.size if self._message else 0
-        received, self._window_start = size - self._window_start, size
-        waited, self._was_paused = self._was_paused, self._paused
-        if waited or received >= self._limits.bytes_per_second * self._limits.rate_window:
-            self._deadline.arm(self._limits.rate_window)
+        if self._rate.is_too_slow(size, excused=self._paused):
+            self._hang_up(trouble.TOO_SLOW)
         else:
-            self._hang_up(_TOO_SLOW)
-
-
-def _pass_to_tls(transport: asyncio.Transport, data: bytes) -> None:
-    """Hand what was read too early to the protocol that `start_tls` has put in our place."""
-    tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
-    while data and not transport.is_closing():
-        space = memoryview(tls.get_buffer(len(data)))
-        count = min(len(space), len(data))
-        space[:count] = data[:count]
-        tls.buffer_updated(count)
-        data = data[count:]
+            self._deadline.arm(self._limits.rate_window)

@@ -3,7 +3,10 @@
 Works on whole chunks with `bytes.count` and `bytes.find`; no line is ever cut out of one.
 """
 
+from typing import Self
+
 from smtp.reply import Reply
+from smtp.session import Limits
 
 _END = b"\r\n.\r\n"
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message is too large")
@@ -38,12 +41,24 @@ class ContentReader:
         self._at_line_start = True
         self._head = bytearray()
 
+    @classmethod
+    def within(cls, limits: Limits) -> Self:
+        """A reader with a server's limits."""
+        return cls(header_size=limits.header_size, message_size=limits.message_size)
+
+    @property
+    def waits(self) -> bool:
+        """Whether all that was announced has come, and more must follow: only chunks are so."""
+        return False
+
     def feed(self, data: bytes) -> bytes:
         """The body bytes that `data` completes.
 
         Sets `ended`, and `rest` to what lies behind the final dot. Raises BareLineError.
         """
-        content = self._cut(self._held + data if self._held else data)
+        return self._take(self._cut(self._held + data if self._held else data))
+
+    def _take(self, content: bytes) -> bytes:
         if b"\0" in content or not content.count(b"\r\n") == content.count(b"\r") == content.count(
             b"\n"
         ):

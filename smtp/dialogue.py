@@ -5,7 +5,15 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from smtp import sasl
-from smtp.command import Command, CommandError, parse_command, parse_mail, parse_rcpt
+from smtp.command import (
+    Chunk,
+    Command,
+    CommandError,
+    parse_bdat,
+    parse_command,
+    parse_mail,
+    parse_rcpt,
+)
 from smtp.reply import Reply
 from smtp.session import Envelope, Limits, Session
 
@@ -19,6 +27,7 @@ class Action(Enum):
     STARTTLS = auto()
     AUTHENTICATE = auto()  # no reply yet; `Dialogue.take_credentials` has what to check
     CONTENT = auto()
+    CHUNK = auto()  # no reply yet; `Dialogue.chunk` says what follows
 
 
 class Outcome(NamedTuple):
@@ -35,6 +44,8 @@ TOO_MANY_ERRORS = Outcome(Reply(421, "4.7.0", "Too many errors"), Action.HANG_UP
 TALKS_TOO_EARLY = Outcome(
     Reply(554, "5.5.0", "Wait for the reply before you go on"), Action.HANG_UP
 )
+NO_RECIPIENTS = Reply(503, "5.5.1", "MAIL and RCPT come before the message")
+CHUNKS_HAVE_BEGUN = Outcome(Reply(503, "5.5.1", "What BDAT has begun, BDAT LAST ends, or RSET"))
 NO_SMTP = Outcome(Reply(554, "5.5.0", "This is an SMTP server"), Action.HANG_UP)
 
 _HTTP = {"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "PATCH", "DELETE", "TRACE", "HOST:"}
@@ -58,6 +69,8 @@ class Dialogue:
         self._junk = 0
         self._excess = 0
         self._auth_failures = 0
+        self.chunk = Chunk(0, is_last=False)
+        self._in_chunks = False
         self._exchange: sasl.Exchange | None = None
         self._verbs: dict[str, Callable[[bytes], Outcome]] = {
             "EHLO": self._ehlo,
@@ -67,6 +80,7 @@ class Dialogue:
             "MAIL": self._mail,
             "RCPT": self._rcpt,
             "DATA": self._data,
+            "BDAT": self._bdat,
             "RSET": self._rset,
             "NOOP": lambda _: Outcome(OK),
             "HELP": lambda _: Outcome(Reply(214, "2.0.0", "See RFC 5321 and RFC 6409")),
@@ -103,6 +117,10 @@ class Dialogue:
             if self._junk > self._limits.junk_commands:
                 return TOO_MANY_ERRORS
         return self._counted(self._execute(command))
+
+    def refuse_chunk(self) -> Reply | None:
+        """Why the octets that `chunk` announces are in vain, if they are."""
+        return None if self.envelope and self.envelope.recipients else NO_RECIPIENTS
 
     def take_credentials(self) -> tuple[str, str]:
         """User name and password of the exchange that has just ended; they are forgotten here."""
@@ -162,6 +180,8 @@ class Dialogue:
             "PIPELINING",
             f"SIZE {self._limits.message_size}",
             "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
             "ENHANCEDSTATUSCODES",
             f"AUTH {' '.join(sasl.MECHANISMS)}" if self.session.tls else "STARTTLS",
         ]
@@ -219,12 +239,15 @@ class Dialogue:
         if self.envelope:
             return Outcome(Reply(503, "5.5.1", "A message is under way: end it, or use RSET"))
         self.envelope = parse_mail(argument, message_size=self._limits.message_size)
+        self._in_chunks = False
         return Outcome(Reply(250, "2.1.0", "OK"))
 
     def _rcpt(self, argument: bytes) -> Outcome:
         if not self.envelope:
             return Outcome(Reply(503, "5.5.1", "MAIL comes before RCPT"))
-        recipient = parse_rcpt(argument)
+        if self._in_chunks:
+            return CHUNKS_HAVE_BEGUN
+        recipient = parse_rcpt(argument, smtputf8=self.envelope.smtputf8)
         if len(self.envelope.recipients) >= self._limits.recipients:
             return TOO_MANY_RECIPIENTS
         self.envelope.recipients.append(recipient)
@@ -234,11 +257,28 @@ class Dialogue:
         if argument:
             return Outcome(Reply(501, "5.5.4", "DATA stands alone"))
         if not self.envelope or not self.envelope.recipients:
-            return Outcome(Reply(503, "5.5.1", "MAIL and RCPT come before DATA"))
+            return Outcome(NO_RECIPIENTS)
+        if self._in_chunks:
+            return CHUNKS_HAVE_BEGUN
         return Outcome(
             Reply(354, "", "Send the message; end it with a dot on a line of its own"),
             Action.CONTENT,
         )
+
+    def _bdat(self, argument: bytes) -> Outcome:
+        """Octets follow whatever we answer, so the answer comes behind them (RFC 3030 2)."""
+        if self.session.account is None:
+            return Outcome(Reply(530, "5.7.0", "Sign in with AUTH first"), Action.HANG_UP)
+        try:
+            self.chunk = parse_bdat(argument)
+        except CommandError as error:
+            # Where the next command begins is unknown.
+            return Outcome(error.reply, Action.HANG_UP)
+        self._junk += not (self.chunk.size or self.chunk.is_last)
+        if self._junk > self._limits.junk_commands:
+            return TOO_MANY_ERRORS
+        self._in_chunks = True
+        return Outcome(None, Action.CHUNK)
 
     def _rset(self, argument: bytes) -> Outcome:
         if argument:

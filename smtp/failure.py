@@ -25,6 +25,7 @@ class FailureKind(StrEnum):
     SENDER_REFUSED = "sender_refused"
     RECIPIENT_REFUSED = "recipient_refused"
     REFUSED = "refused"
+    NOT_OFFERED = "not_offered"  # the message needs what the server has not announced
     TIMEOUT = "timeout"
     CONNECTION_LOST = "connection_lost"
 

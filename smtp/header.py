@@ -55,10 +55,15 @@ class HeaderBlock:
         wanted = name.lower()
         return [raw.split(b":", 1)[1][:-2] for known, raw in self.fields if known == wanted]
 
-    def from_mailbox(self) -> Mailbox:
+    @property
+    def is_ascii(self) -> bool:
+        return all(raw.isascii() for _, raw in self.fields)
+
+    def from_mailbox(self, *, smtputf8: bool = False) -> Mailbox:
         """The one mailbox of the one From field. Raises HeaderError.
 
         RFC 5322 3.6.2 allows several mailboxes; we do not, for one address decides the route.
+        An address beyond ASCII is taken with `smtputf8` only.
         """
         bodies = self.get_all("from")
         if len(bodies) != 1:
@@ -66,7 +71,7 @@ class HeaderBlock:
                 f"The message has {len(bodies) or 'no'} From fields, and needs exactly one"
             )
         try:
-            return parse_from(bodies[0])
+            return parse_from(bodies[0], smtputf8=smtputf8)
         except AddressError as error:
             raise HeaderError(f"From field: {error}") from None
 
@@ -124,7 +129,7 @@ def _add_line(fields: list[tuple[str, bytes]], line: bytes) -> None:
 
 
 def received_field(
-    *, by: str, protocol: str = "ESMTPSA", tls: str | None, message_id: str, now: datetime
+    *, by: str, protocol: str, tls: str | None, message_id: str, now: datetime
 ) -> bytes:
     """A trace field (RFC 5321 4.4) that names neither the login nor the client's address.
 

@@ -12,15 +12,17 @@ Begin = Callable[[Envelope, HeaderBlock], Awaitable[MessageSink | Reply]]
 
 
 class IncomingMessage:
-    """From DATA to the final dot. `transfer` is there once the header block is complete and plain.
+    """From DATA to the final dot, or from the first BDAT to the last.
 
-    A message without one has been refused before the handler heard of it; see `refusal`.
+    `transfer` is there once the header block is complete and plain. A message without one has been
+    refused before the handler heard of it; see `refusal`.
     """
 
     def __init__(
         self,
         envelope: Envelope,
         limits: Limits,
+        reader: ContentReader,
         *,
         begin: Begin,
         pause: Callable[[], None],
@@ -29,9 +31,7 @@ class IncomingMessage:
     ) -> None:
         self.envelope = envelope
         self.transfer: Transfer | None = None
-        self._reader = ContentReader(
-            header_size=limits.header_size, message_size=limits.message_size
-        )
+        self._reader = reader
         self._limit = limits.message_size
         self._begin = begin
         self._pause = pause
@@ -47,6 +47,16 @@ class IncomingMessage:
         return self._reader.ended
 
     @property
+    def waits(self) -> bool:
+        """Whether a chunk is complete that was not the last."""
+        return self._reader.waits
+
+    @property
+    def verdict(self) -> Reply | None:
+        """Why the message has failed, as far as is known before its end."""
+        return self.refusal or (self.transfer.refusal if self.transfer else None)
+
+    @property
     def is_far_too_large(self) -> bool:
         """Whether even reading it to its end would be too much."""
         return self._reader.size > 2 * self._limit
@@ -58,7 +68,7 @@ class IncomingMessage:
 
     @property
     def rest(self) -> bytes:
-        """What has arrived behind the final dot."""
+        """What has arrived behind the final dot, or the chunk."""
         return self._reader.rest
 
     def feed(self, data: bytes) -> None:

@@ -41,6 +41,7 @@ class ConnectionPool:
         *,
         size: int | None = None,
         body: Body = "7BIT",
+        smtputf8: bool = False,
     ) -> Connection:
         """A connection on which the message has been started; `release` it afterwards.
 
@@ -48,14 +49,20 @@ class ConnectionPool:
         message is started once more on a fresh one: nothing has been handed over yet, so nothing
         can be sent twice.
         """
+
+        async def start(connection: Connection) -> None:
+            await connection.start_message(
+                sender, recipients, size=size, body=body, smtputf8=smtputf8
+            )
+
         connection, is_fresh = await self._acquire(key, open_connection, fresh=False)
         try:
-            return await self._start(key, connection, sender, recipients, size, body)
+            return await self._start(key, connection, start)
         except SmtpFailure as failure:
             if is_fresh or not _is_stale(failure):
                 raise
         connection, _ = await self._acquire(key, open_connection, fresh=True)
-        return await self._start(key, connection, sender, recipients, size, body)
+        return await self._start(key, connection, start)
 
     async def acquire(self, key: Hashable, open_connection: Opener) -> Connection:
         """A kept connection that shows no sign of death, else a new one.
@@ -85,16 +92,10 @@ class ConnectionPool:
         await asyncio.sleep(0)  # lets the transports close
 
     async def _start(
-        self,
-        key: Hashable,
-        connection: Connection,
-        sender: str,
-        recipients: Sequence[str],
-        size: int | None,
-        body: Body,
+        self, key: Hashable, connection: Connection, start: Callable[[Connection], Awaitable[None]]
     ) -> Connection:
         try:
-            await connection.start_message(sender, recipients, size=size, body=body)
+            await start(connection)
         except BaseException:
             self.release(key, connection)
             raise

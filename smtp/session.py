@@ -52,21 +52,25 @@ class Session:
 class Envelope:
     """One mail transaction. `sender` is "" for the null reverse-path.
 
-    Addresses keep the client's spelling of the local part, their domain is in lower case. `size` is
-    what the client announced (RFC 1870).
+    Addresses keep the client's spelling of the local part, their domain is in lower-case A-labels.
+    `size` is what the client announced (RFC 1870). `smtputf8` says that it asked for RFC 6531, so
+    that addresses and header fields may be UTF-8.
     """
 
     sender: str
     recipients: list[str] = field(default_factory=list)
     size: int | None = None
     body: Body = "7BIT"
+    smtputf8: bool = False
 
 
 class MessageSink(Protocol):
     """Where the content of one message goes; the client waits while a call is pending."""
 
     async def write(self, chunk: bytes) -> Reply | None:
-        """Take content as it was on the wire: CRLF, dot-stuffed, without the final dot line.
+        """Take content in the form of DATA: CRLF, dot-stuffed, without the final dot line.
+
+        Content that came by BDAT has been brought into this form.
 
         A Reply says that this message has failed: the rest is read and dropped, then the client
         hears it.

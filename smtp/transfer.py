@@ -41,6 +41,11 @@ class Transfer:
         self._refusal: Reply | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def refusal(self) -> Reply | None:
+        """Why the message has failed already, if so."""
+        return self._refusal
+
     def feed(self, chunk: bytes) -> None:
         """More content; dropped once the message has failed."""
         if self._refusal or not chunk:

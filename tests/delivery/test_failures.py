@@ -41,3 +41,11 @@ def test_a_busy_server_is_not_called_unreachable():
     reply = explain_failure(SmtpFailure(FailureKind.TIMEOUT, Step.POOL), ROUTE, ADDRESS)
     assert reply.code == 451
     assert "has too much to do" in reply.text
+
+
+def test_what_the_server_never_heard_is_not_put_into_its_mouth():
+    reply = Reply(554, "5.6.7", "The next server does not take it")
+    failure = SmtpFailure(FailureKind.NOT_OFFERED, Step.MAIL, reply=reply)
+    heard = explain_failure(failure, ROUTE, ADDRESS)
+    assert (heard.code, heard.enhanced) == (554, "5.6.7")
+    assert heard.text.startswith("The next server does not take it (smtp.partner.example). Nothing")

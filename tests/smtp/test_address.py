@@ -51,6 +51,7 @@ def test_an_address_has_one_spelling(written: str, normal: str) -> None:
         "user@-example.com",
         "user@exa_mple.com",
         "user@ⓔxample.com",
+        "user@\u212aelvin.example",
         "user@example．com",
         "user@xn--zz--.example",
         "user@[127.0.0.1]",
@@ -81,6 +82,8 @@ def test_an_address_is_split_at_its_last_at_sign() -> None:
         (b'<"two words"@example.com>', '"two words"@example.com', b""),
         (b'<"a>b"@example.com>', '"a>b"@example.com', b""),
         (b"<a@[127.0.0.1]>", "a@[127.0.0.1]", b""),
+        ("<Jürgen@BÜCHER.example> SMTPUTF8".encode(), "Jürgen@xn--bcher-kva.example", b"SMTPUTF8"),
+        ("<用户@example.com>".encode(), "用户@example.com", b""),
         (b"<a@[ipv6:2001:DB8::1]>", "a@[IPv6:2001:db8::1]", b""),
     ],
 )
@@ -100,8 +103,14 @@ def test_paths_are_read(raw: bytes, address: str, rest: bytes) -> None:
         b"< a@example.com>",
         b"<@relay.example:a@example.com>",
         b"<a@example.com@example.net>",
-        b"<a\xc3\xbc@example.com>",
-        b"<a@ex\xc3\xa4mple.com>",
+        b"<a\xfc@example.com>",
+        b"<a@ex\xe4mple.com>",
+        "<a\u202e@example.com>".encode(),
+        "<a\u00a0b@example.com>".encode(),
+        "<a@ⓔxample.com>".encode(),
+        "<a@\u212aelvin.example>".encode(),
+        "<@relay.example:ä@example.com>".encode(),
+        ("<" + "ä" * 33 + "@example.com>").encode(),
         b"<a@[300.0.0.1]>",
         b"<a@[IPv6:zz]>",
         b"<a@[127.1]>",
@@ -224,3 +233,68 @@ HOSTILE = [
 def test_hostile_from_fields_are_refused(body: bytes) -> None:
     with pytest.raises(AddressError):
         parse_from(body)
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("Jürgen@example.com", "jürgen@example.com"),
+        ("jürgen@BÜCHER.example", "jürgen@xn--bcher-kva.example"),
+        ("ИВАН.2@example.com", "иван.2@example.com"),
+        ("用户@example.com", "用户@example.com"),
+        ("İ@example.com", "i\u0307@example.com"),
+        ("user@example.com", "user@example.com"),
+    ],
+)
+def test_an_address_beyond_ascii_has_one_spelling_too(written: str, normal: str) -> None:
+    assert normalise_address(written, smtputf8=True) == normal
+    assert normalise_address(normal, smtputf8=True) == normal
+    assert parse_from(f"X <{written}>".encode(), smtputf8=True) == Mailbox("X", normal)
+    assert parse_from(written.encode(), smtputf8=True).address == normal
+
+
+@pytest.mark.parametrize("written", ["jürgen@example.com", "user@bücher.example"])
+def test_a_from_beyond_ascii_needs_to_be_asked_for(written: str) -> None:
+    with pytest.raises(AddressError):
+        parse_from(f"X <{written}>".encode())
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        "ju\u0308rgen",  # not normalised
+        "\u212aurt",  # the Kelvin sign
+        "ｕser",  # full width
+        "ⓤser",
+        "\ufb01n",  # a ligature
+        "\u0301user",  # begins with a mark
+        "user.\u0301x",
+        "us\u0435r",  # a Cyrillic letter among Latin ones
+        "us\u03b5r",  # a Greek one
+        "user\u200d",
+        "us\u00ader",
+        "us\u202eer",
+        "us\u00a0er",
+        "user\ufffd",
+        "user\u2024name",  # one dot leader
+        "ü..x",
+        ".ü",
+        '"ü"',
+        "ü" * 33,
+    ],
+)
+def test_what_could_be_taken_for_another_local_part_is_refused(local: str) -> None:
+    with pytest.raises(AddressError):
+        normalise_address(f"{local}@example.com", smtputf8=True)
+    with pytest.raises(AddressError):
+        parse_from(f"X <{local}@example.com>".encode(), smtputf8=True)
+
+
+def test_an_encoded_word_is_no_address_beyond_ascii() -> None:
+    with pytest.raises(AddressError):
+        parse_from("X <=?utf-8?q?ü?=@example.com>".encode(), smtputf8=True)
+
+
+def test_a_from_that_is_not_utf_8_has_no_address_beyond_ascii() -> None:
+    with pytest.raises(AddressError):
+        parse_from("jürgen@example.com".encode("latin-1"), smtputf8=True)

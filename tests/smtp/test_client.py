@@ -560,6 +560,7 @@ def test_a_354_in_spite_of_a_refused_recipient_gets_no_dot(run: Run, authority: 
     ("extensions", "options", "reply"),
     [
         ((), {"body": "8BITMIME"}, "554 5.6.3"),
+        (("8BITMIME",), {"smtputf8": True}, "554 5.6.7"),
         (("SIZE 1000",), {"size": 1001}, "552 5.3.4"),
     ],
 )

@@ -47,11 +47,16 @@ def say(one: Dialogue, line: bytes, *, is_last: bool = True) -> str:
         (b"MAIL FROM:<a@example.com> SIZE", "501 5.5.4"),
         (b"MAIL FROM:<a@example.com> SIZE=1 SIZE=1", "501 5.5.4"),
         (b"MAIL FROM:<a@example.com> BODY=BINARYMIME", "501 5.5.4"),
-        (b"MAIL FROM:<a@example.com> SMTPUTF8", "554 5.6.7"),
+        (b"MAIL FROM:<a@example.com> SMTPUTF8", "250 2.1.0 OK"),
+        (b"MAIL FROM:<\xc3\xa4@example.com> SMTPUTF8", "250 2.1.0 OK"),
+        (b"MAIL FROM:<a@b\xc3\xbccher.example> smtputf8 BODY=8BITMIME", "250 2.1.0 OK"),
+        (b"MAIL FROM:<a@example.com> SMTPUTF8=1", "501 5.5.4"),
+        (b"MAIL FROM:<\xe4@example.com> SMTPUTF8", "553 5.1.3"),
         (b"MAIL FROM:<a@example.com> RET=FULL", "555 5.5.4"),
         (b"MAIL FROM:<a@example.com> =x", "501 5.5.4"),
         (b"MAIL FROM:<@b.example:a@example.com>", "553 5.1.3"),
-        (b"MAIL FROM:<\xc3\xa4@example.com>", "553 5.1.3"),
+        (b"MAIL FROM:<\xc3\xa4@example.com>", "553 5.6.7"),
+        (b"MAIL FROM:<a@b\xc3\xbccher.example>", "553 5.6.7"),
         (b"MAIL FROM:a@example.com", "553 5.1.3"),
         (b"MAIL TO:<a@example.com>", "501 5.5.4"),
         (b"MAIL", "501 5.5.4"),
@@ -63,7 +68,14 @@ def say(one: Dialogue, line: bytes, *, is_last: bool = True) -> str:
         (b"NOOP anything", "250 2.0.0 OK"),
         (b"VRFY someone", "252 2.5.0"),
         (b"EXPN list", "500 5.5.2"),
-        (b"BDAT 5 LAST", "500 5.5.2"),
+        (b"BDAT 5 LAST", " [CHUNK]"),
+        (b"bdat 0", " [CHUNK]"),
+        (b"BDAT", "501 5.5.4 Write BDAT, a number of octets, and LAST at the end [HANG_UP]"),
+        (b"BDAT -1", "501 5.5.4"),
+        (b"BDAT 0x5", "501 5.5.4"),
+        (b"BDAT 5 FIRST", "501 5.5.4"),
+        (b"BDAT 5 LAST LAST", "501 5.5.4"),
+        (b"BDAT " + b"9" * 21, "501 5.5.4"),
         (b"HELP", "214 2.0.0"),
         (b"", "500 5.5.2"),
         (b"\xff\xfe", "500 5.5.2"),
@@ -100,10 +112,21 @@ def test_one_line_to_somebody_signed_in(line: bytes, reply: str) -> None:
         (b"AUTH CRAM-MD5", "504 5.5.4"),
         (b"AUTH", "504 5.5.4"),
         (b"MAIL FROM:<a@example.com>", "530 5.7.0"),
+        (b"BDAT 5 LAST", "530 5.7.0 Sign in with AUTH first [HANG_UP]"),
     ],
 )
 def test_one_line_to_a_stranger(line: bytes, reply: str) -> None:
     assert say(dialogue(signed_in=False), line).startswith(reply)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"PATCH", b"DELETE", b"TRACE"],
+)
+def test_browsers_are_sent_away(verb: bytes) -> None:
+    words = "554 5.5.0 This is an SMTP server [HANG_UP]"
+    assert say(dialogue(tls=False, signed_in=False), verb + b" / HTTP/1.1", is_last=False) == words
+    assert say(dialogue(), verb.lower() + b" /") == words
 
 
 @pytest.mark.parametrize("line", [b"AUTH PLAIN AHVzZXIAcGFzcw==", b"AUTH LOGIN"])
@@ -158,6 +181,45 @@ def test_recipients_beyond_the_limit_wait_for_another_message() -> None:
     assert say(one, b"RCPT TO:<>").startswith("553")
     assert say(one, b"RCPT TO:<x@example.com> NOTIFY=NEVER").startswith("555")
     assert say(one, b"DATA").endswith("[CONTENT]")
+
+
+def test_a_recipient_beyond_ascii_needs_what_mail_asked_for() -> None:
+    name = "RCPT TO:<jürgen@bücher.example>".encode()
+    one = dialogue()
+    say(one, b"MAIL FROM:<a@example.com>")
+    assert say(one, name).startswith("553 5.6.7")
+    say(one, b"RSET")
+    say(one, b"MAIL FROM:<a@example.com> SMTPUTF8")
+    assert say(one, name).startswith("250")
+    assert one.envelope
+    assert one.envelope.smtputf8
+    assert one.envelope.recipients == ["jürgen@xn--bcher-kva.example"]
+
+
+def test_chunks_come_behind_recipients_and_do_not_mix_with_data() -> None:
+    one = dialogue()
+    say(one, b"BDAT 5 LAST")
+    assert one.refuse_chunk()
+    say(one, b"MAIL FROM:<a@example.com>")
+    assert one.refuse_chunk()
+    say(one, b"RCPT TO:<a@example.com>")
+    assert one.refuse_chunk() is None
+    say(one, b"BDAT 5")
+    assert one.chunk == (5, False)
+    assert say(one, b"DATA").startswith("503 5.5.1")
+    assert say(one, b"RCPT TO:<b@example.com>").startswith("503 5.5.1")
+    say(one, b"RSET")
+    say(one, b"MAIL FROM:<a@example.com>")
+    assert say(one, b"RCPT TO:<a@example.com>").startswith("250")
+    assert say(one, b"DATA").endswith("[CONTENT]")
+
+
+def test_empty_chunks_are_junk() -> None:
+    one = dialogue()
+    say(one, b"MAIL FROM:<a@example.com>")
+    for _ in range(99):
+        assert say(one, b"BDAT 0").endswith("[CHUNK]")
+    assert say(one, b"BDAT 0").endswith("[HANG_UP]")
 
 
 def test_errors_and_junk_have_an_end() -> None:

@@ -23,6 +23,14 @@ WORDS = st.sampled_from(
         *(b"=?utf-8?Q?a?=", b"a@example.com", b"\r\n.\r\n", b"250", b"250-", b"250 5.7.1"),
         *(b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.com>", b"DATA", b"EHLO x", b"RSET"),
         *(b"AUTH PLAIN ", b"AUTH LOGIN", b"AHVzZXIAY29ycjNjdC1ob3JzZQ==", b"STARTTLS", b"NOOP"),
+        *(
+            b"BDAT 0\r\n",
+            b"BDAT 7\r\n",
+            b"BDAT 9 LAST\r\n",
+            b"BDAT ",
+            b" SMTPUTF8",
+            b"\xe2\x84\xaa",
+        ),
     ]
 )
 TEXT = st.lists(WORDS | st.binary(max_size=4), max_size=20).map(b"".join)
@@ -44,6 +52,21 @@ def test_an_accepted_from_has_an_address_that_stands_in_it(raw: bytes) -> None:
     assert normalise_address(mailbox.address) == mailbox.address
     plain = raw.lower().replace(b"\\", b"").replace(b'"', b"").decode("latin-1")
     assert mailbox.address.replace("\\", "").replace('"', "") in plain
+
+
+@given(TEXT)
+def test_an_accepted_from_beyond_ascii_is_in_its_one_spelling(raw: bytes) -> None:
+    with contextlib.suppress(AddressError):
+        address = parse_from(raw, smtputf8=True).address
+        assert normalise_address(address, smtputf8=True) == address
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_no_local_part_beyond_ascii_becomes_one_of_ascii(local: str) -> None:
+    with contextlib.suppress(AddressError):
+        address = normalise_address(f"{local}@example.com", smtputf8=True)
+        assert normalise_address(address, smtputf8=True) == address
+        assert local.isascii() or not address.isascii()
 
 
 @given(TEXT)

@@ -109,7 +109,9 @@ def test_a_bad_from_field_says_why() -> None:
 
 
 def test_the_fields_that_we_add() -> None:
-    received = received_field(by="mail.example.com", tls="TLSv1.3", message_id="abc", now=NOW)
+    received = received_field(
+        protocol="ESMTPSA", by="mail.example.com", tls="TLSv1.3", message_id="abc", now=NOW
+    )
     assert received == (
         b"Received: by mail.example.com with ESMTPSA (TLSv1.3)\r\n"
         b"\tid abc; Fri, 02 Jan 2026 03:04:05 +0000\r\n"

@@ -16,8 +16,8 @@ from tests.smtp.fakes import PASSWORD, Dialogue, Recorder, dialling, serving, si
 
 HEADER = b"From: user@example.com\r\nSubject: x\r\n\r\n"
 TLS_EHLO = (
-    "250-mail.example.com|250-PIPELINING|250-SIZE 36700160|250-8BITMIME"
-    "|250-ENHANCEDSTATUSCODES|250 AUTH PLAIN LOGIN"
+    "250-mail.example.com|250-PIPELINING|250-SIZE 36700160|250-8BITMIME|250-SMTPUTF8"
+    "|250-CHUNKING|250-ENHANCEDSTATUSCODES|250 AUTH PLAIN LOGIN"
 )
 
 
@@ -485,6 +485,71 @@ def test_quiet_and_slow_clients_are_cut_off(run: Run, authority: Authority) -> N
                 assert (await client.hear()).startswith("421 4.4.2")
                 assert await client.is_closed()
         assert handler.messages[0].aborted
+
+    run(dialogue())
+
+
+def test_content_that_drips_in_is_cut_off(run: Run, authority: Authority) -> None:
+    async def dialogue() -> None:
+        handler = Recorder()
+        async with (
+            serving(
+                handler,
+                authority.server_context(),
+                implicit_tls=True,
+                rate_window=0.3,
+                bytes_per_second=500,
+            ) as (_, port),
+            signed_in(port, authority.client_context()) as client,
+        ):
+            await _open_message(client)
+            client.send(HEADER + b"x" * 500)
+            answer = asyncio.create_task(client.hear())
+            for _ in range(40):
+                client.send(b"x")  # 20 a second
+                await asyncio.sleep(0.05)
+                if answer.done():
+                    break
+            assert (await answer).startswith("421 4.4.2")
+        assert handler.messages[0].aborted
+
+    run(dialogue())
+
+
+def test_a_handshake_that_never_comes_is_not_waited_for(run: Run, authority: Authority) -> None:
+    async def dialogue() -> None:
+        async with (
+            serving(Recorder(), authority.server_context(), implicit_tls=True, before_auth=0.3) as (
+                _,
+                port,
+            ),
+            dialling(port) as client,
+        ):
+            assert await client.is_closed()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        (b"NOOP " + b"x" * 505, "250"),  # 512 octets with CRLF
+        (b"NOOP " + b"x" * 506, "500 5.5.2"),
+        (b"AUTH PLAIN " + b"A" * 12_272, "501 5.5.2"),  # long enough to be read, and no base64
+        (b"AUTH PLAIN " + b"A" * 12_276, "500 5.5.2"),
+    ],
+)
+def test_lines_have_the_length_that_rfcs_give_them(
+    run: Run, authority: Authority, line: bytes, reply: str
+) -> None:
+    async def dialogue() -> None:
+        async with (
+            serving(Recorder(), authority.server_context(), implicit_tls=True) as (_, port),
+            dialling(port, authority.client_context()) as client,
+        ):
+            await client.hear()
+            await client.say("EHLO client.example")
+            assert (await client.say(line)).startswith(reply)
 
     run(dialogue())
 
