@@ -40,11 +40,13 @@ class _State(Enum):
 class SmtpServerProtocol(asyncio.Protocol):
     """One client's connection; a task runs only while it signs in or sends a message."""
 
-    def __init__(self, service: Service, *, implicit_tls: bool) -> None:
+    def __init__(self, service: Service, *, implicit_tls: bool, client: str | None = None) -> None:
+        """`client` is whom a load balancer stands for."""
         self._service = service
         self._limits = service.limits
         self._loop = asyncio.get_running_loop()
         self._implicit_tls = implicit_tls
+        self._client = client
         self._state = _State.SILENT
         self._buffer = bytearray()
         self._out: list[bytes] = []
@@ -62,7 +64,7 @@ class SmtpServerProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.session = Session(peer=peer[0] if peer else "local")
+        self.session = Session(peer=self._client or (peer[0] if peer else "local"))
         self._dialogue = Dialogue(
             self.session, hostname=self._service.hostname, limits=self._limits
         )
@@ -207,8 +209,8 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._work(self._secure())
 
     async def _secure(self) -> None:
-        # uvloop reads once before a pause made in connection_made holds: that is the ClientHello.
-        # Behind STARTTLS nothing can be here, for reading was under way.
+        # uvloop reads once before a pause made in connection_made holds, and a load balancer may
+        # send its header along: that is the ClientHello. Behind STARTTLS nothing can be here.
         early = bytes(self._buffer)
         self._buffer.clear()
         try:

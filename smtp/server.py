@@ -10,9 +10,11 @@ await server.drain()
 import asyncio
 import ssl
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 
 from smtp.connection import SmtpServerProtocol
 from smtp.counter import ConnectionCounter
+from smtp.proxied import ProxiedProtocol
 from smtp.service import Service
 from smtp.session import Body, Envelope, Handler, Limits, MessageSink, Session
 
@@ -40,23 +42,32 @@ class SmtpServer:
         tls: ssl.SSLContext,
         limits: Limits | None = None,
         counter: ConnectionCounter | None = None,
+        proxy_networks: tuple[IPv4Network | IPv6Network, ...] = (),
     ) -> None:
+        """Connections from `proxy_networks` must begin with a PROXY header."""
         self._service = Service(
             handler=handler,
             hostname=hostname,
             tls=tls,
             limits=limits or Limits(),
             counter=counter or ConnectionCounter(),
+            proxy_networks=proxy_networks,
         )
         self._listeners: list[asyncio.Server] = []
 
-    def protocol_factory(self, *, implicit_tls: bool) -> Callable[[], "SmtpServerProtocol"]:
+    def protocol_factory(self, *, implicit_tls: bool) -> Callable[[], asyncio.Protocol]:
         """For `loop.create_server`, always without its `ssl`.
 
         The protocol does both kinds of TLS itself, so that a connection counts before its
         handshake.
         """
-        return lambda: SmtpServerProtocol(self._service, implicit_tls=implicit_tls)
+
+        def accept(client: str | None = None) -> SmtpServerProtocol:
+            return SmtpServerProtocol(self._service, implicit_tls=implicit_tls, client=client)
+
+        if self._service.proxy_networks:
+            return lambda: ProxiedProtocol(self._service, accept)
+        return accept
 
     async def listen(self, host: str, port: int, *, implicit_tls: bool) -> asyncio.Server:
         """Accept connections at `host` and `port` until `drain`."""

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 
 from smtp.counter import ConnectionCounter
@@ -33,6 +34,7 @@ class Service:
     tls: ssl.SSLContext
     limits: Limits
     counter: ConnectionCounter
+    proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     connections: set[OpenConnection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False

@@ -26,6 +26,7 @@ class Limits:
     auth_failure_delay: float = 5.0
     connections_per_ip: int = 50
     greeting_delay: float = 0.02  # time in which a client that talks first gives itself away
+    proxy_header: float = 5.0
     before_auth: float = 60.0
     idle: float = 300.0  # RFC 5321 4.5.3.2.7
     bytes_per_second: int = 500

@@ -49,6 +49,7 @@ async def serve() -> None:
         hostname=settings.OUTGATE_HOSTNAME,
         tls=tls_context(),
         limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),
+        proxy_networks=settings.OUTGATE_PROXY_NETWORKS,
     )
     host = settings.OUTGATE_SUBMISSION_HOST
     await server.listen(host, settings.OUTGATE_SUBMISSION_PORT, implicit_tls=False)
