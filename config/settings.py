@@ -3,11 +3,15 @@
 docs/operations.md lists every variable. A missing secret stops the start: there is no default key.
 """
 
+from email.utils import formataddr
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+
+from smtp.relay_url import parse_relay_url
+from smtp.target import Security
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -165,15 +169,15 @@ SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 
 # --- mail that Outgate itself writes (codes, password resets) leaves by the relay ----
-_relay = urlsplit(OUTGATE_RELAY_URL)
-EMAIL_HOST = _relay.hostname
-EMAIL_PORT = _relay.port or {"smtp": 25, "smtp+starttls": 587, "smtps": 465}[_relay.scheme]
-EMAIL_HOST_USER = _relay.username or ""
-EMAIL_HOST_PASSWORD = _relay.password or ""
-EMAIL_USE_TLS = _relay.scheme == "smtp+starttls"
-EMAIL_USE_SSL = _relay.scheme == "smtps"
+_relay, _credential = parse_relay_url(OUTGATE_RELAY_URL)
+EMAIL_HOST = _relay.host
+EMAIL_PORT = _relay.port
+EMAIL_HOST_USER = _credential.username if _credential else ""
+EMAIL_HOST_PASSWORD = _credential.password if _credential else ""
+EMAIL_USE_TLS = _relay.security == Security.STARTTLS
+EMAIL_USE_SSL = _relay.security == Security.SSL
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = OUTGATE_FROM_ADDRESS
+DEFAULT_FROM_EMAIL = formataddr(("Outgate", OUTGATE_FROM_ADDRESS))
 
 # --- Celery ---------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("REDIS_URL")

@@ -2,25 +2,12 @@
 
 import ssl
 from functools import cache
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from smtp.client import (
-    Connection,
-    Credential,
-    Security,
-    Server,
-    client_tls_context,
-    connect,
-)
+from smtp.client import Connection, Credential, Server, client_tls_context, connect
 from smtp.egress import EgressGuard
-
-RELAY_SCHEMES = {
-    "smtp": (Security.NONE, 25),
-    "smtp+starttls": (Security.STARTTLS, 587),
-    "smtps": (Security.SSL, 465),
-}
+from smtp.relay_url import parse_relay_url
 
 
 @cache
@@ -61,10 +48,5 @@ async def open_relay() -> Connection:
 
 @cache
 def relay() -> tuple[Server, Credential | None]:
-    """OUTGATE_RELAY_URL: `smtp://`, `smtp+starttls://` or `smtps://`, with user and password."""
-    url = urlsplit(settings.OUTGATE_RELAY_URL)
-    security, port = RELAY_SCHEMES[url.scheme]
-    server = Server(url.hostname or "", url.port or port, security)
-    if url.username is None:
-        return server, None
-    return server, Credential(unquote(url.username), unquote(url.password or ""))
+    """The server that OUTGATE_RELAY_URL names."""
+    return parse_relay_url(settings.OUTGATE_RELAY_URL)

@@ -45,8 +45,9 @@ def mail(pending, mailoutbox):
     return mailoutbox[-1]
 
 
-def test_the_mail_holds_code_and_link_and_says_who_asked(mail, owner):
+def test_the_mail_holds_code_and_link_and_says_who_asked(mail, owner, settings):
     assert mail.to == [PARTNER]
+    assert mail.from_email == f"Outgate <{settings.OUTGATE_FROM_ADDRESS}>"
     assert f"{owner.name} ({owner.primary_address})" in mail.body
     assert code_in(mail)
     html, kind = mail.alternatives[0]
