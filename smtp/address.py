@@ -122,7 +122,7 @@ def parse_from(body: bytes, *, smtputf8: bool = False) -> Mailbox:
     """
     text = re.sub(r"\r\n(?=[ \t])", "", body.decode("utf-8", "replace")).strip(" \t\r\n")
     if _CONTROL.search(text):
-        raise AddressError("the field holds control characters")
+        raise AddressError("It holds control characters")
     pieces = _pieces(text)
     angles = [number for number, (kind, _) in enumerate(pieces) if kind == "angle"]
     if angles:
@@ -134,9 +134,11 @@ def _angle_mailbox(pieces: list[tuple[str, str]], angles: list[int], *, smtputf8
     where = angles[0]
     behind = [kind for kind, _ in pieces[where + 1 :]]
     if len(angles) > 1 or not set(behind) <= {"space", "comment"}:
-        raise AddressError("there is more than one address, or text behind it")
+        raise AddressError("It holds more than one address, or text behind the address")
     if any(kind == "at" for kind, _ in pieces[:where]):
-        raise AddressError('a name with an @ in it stands between quotes: "name@example.com"')
+        raise AddressError(
+            'A name with an @ in it has to stand between quotes, as in "name@example.com"'
+        )
     address = _from_address(pieces[where][1].strip(" \t"), smtputf8=smtputf8)
     return Mailbox(_display_name(pieces[:where]), address)
 
@@ -170,7 +172,8 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         match = _PIECE.match(text, position)
         if not match:
             raise AddressError(
-                f"exactly one address is allowed, and {text[position]} only between quotes"
+                f"One address is allowed. A name with {text[position]!r} in it has to stand "
+                "between quotes"
             )
         kind = match.lastgroup or ""
         pieces.append((kind, match[kind]))
@@ -187,7 +190,7 @@ def _comment_end(text: str, start: int) -> int:
         position += 2 if character == "\\" else 1
         if depth == 0:
             return min(position, len(text))
-    raise AddressError("a parenthesis is not closed")
+    raise AddressError("A parenthesis is not closed")
 
 
 def _display_name(pieces: list[tuple[str, str]]) -> str:
@@ -224,9 +227,9 @@ def _tidy(name: str) -> str:
 
 def _from_address(text: str, *, smtputf8: bool) -> str:
     if not (_UTF8_ADDR_SPEC if smtputf8 else _ADDR_SPEC).fullmatch(text):
-        raise AddressError("the address is not of the form name@example.com")
+        raise AddressError("The address has to have the form name@example.com")
     if "=?" in text:
-        raise AddressError("an address cannot hold encoded words")
+        raise AddressError("An encoded word (=?...?=) cannot stand in an address")
     return normalise_address(text, smtputf8=smtputf8)
 
 

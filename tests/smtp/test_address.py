@@ -298,3 +298,10 @@ def test_an_encoded_word_is_no_address_beyond_ascii() -> None:
 def test_a_from_that_is_not_utf_8_has_no_address_beyond_ascii() -> None:
     with pytest.raises(AddressError):
         parse_from("jürgen@example.com".encode("latin-1"), smtputf8=True)
+
+
+def test_a_comma_in_a_name_is_told_with_what_to_do() -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_from(b"Kato, Mina <mina@example.com>")
+    told = "One address is allowed. A name with ',' in it has to stand between quotes"
+    assert str(caught.value) == told
