@@ -3,14 +3,21 @@
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in, usable_app_password
 from accounts.forms import AppPasswordForm
 from accounts.models import AppPassword
+from accounts.models.app_passwords import digest_secret
 from accounts.requests import SignedInRequest, actor_of
 from accounts.services.app_passwords import create_app_password, revoke_app_password
+
+# Carries the secret from the answer that makes it to the page that shows it, in the browser of its
+# owner only: nothing here keeps it, and a reload makes no second one.
+COOKIE = "new_app_password"
+COOKIE_SECONDS = 60
 
 
 # The one answer that holds a secret must not stay in a cache.
@@ -18,7 +25,7 @@ from accounts.services.app_passwords import create_app_password, revoke_app_pass
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def app_passwords(request: SignedInRequest) -> HttpResponse:
-    """List, create, revoke. A link with `?revoke=` asks first."""
+    """List, create, revoke. A link with `?revoke=` asks first. A new secret is shown once."""
     if "revoke" in request.POST:
         return _revoke(request)
     if "create" in request.POST:
@@ -26,7 +33,11 @@ def app_passwords(request: SignedInRequest) -> HttpResponse:
     asked = None
     if "revoke" in request.GET:
         asked = usable_app_password(request, request.GET["revoke"])
-    return _show(request, AppPasswordForm(), asked=asked)
+    secret = request.COOKIES.get(COOKIE, "")
+    answer = _show(request, AppPasswordForm(), asked=asked, secret=secret)
+    if secret:
+        answer.delete_cookie(COOKIE, path=request.path, samesite="Strict")
+    return answer
 
 
 def _revoke(request: SignedInRequest) -> HttpResponse:
@@ -36,14 +47,23 @@ def _revoke(request: SignedInRequest) -> HttpResponse:
 
 
 def _create(request: SignedInRequest) -> HttpResponse:
-    """Answer with the secret at once: nothing keeps it, so a redirect could not show it."""
     form = AppPasswordForm(request.POST)
     if not form.is_valid():
         return _show(request, form)
-    created, secret = create_app_password(
+    _created, secret = create_app_password(
         actor=actor_of(request), user=request.user, name=form.cleaned_data["name"]
     )
-    return _show(request, AppPasswordForm(), created=created, secret=secret)
+    answer = redirect("accounts:app_passwords")
+    answer.set_cookie(
+        COOKIE,
+        secret,
+        max_age=COOKIE_SECONDS,
+        path=reverse("accounts:app_passwords"),
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
+    return answer
 
 
 def _show(
@@ -51,14 +71,15 @@ def _show(
     form: AppPasswordForm,
     *,
     asked: AppPassword | None = None,
-    created: AppPassword | None = None,
     secret: str = "",
 ) -> HttpResponse:
+    usable = request.user.app_passwords.filter(revoked_at=None)
     context = {
         "form": form,
-        "app_passwords": request.user.app_passwords.filter(revoked_at=None),
+        "app_passwords": usable,
         "asked": asked,
-        "created": created,
+        # Only what is this account's own: the browser may have changed hands.
+        "created": usable.filter(digest=digest_secret(secret)).first() if secret else None,
         "secret": secret,
         "host": settings.OUTGATE_HOSTNAME,
         "starttls_port": settings.OUTGATE_SUBMISSION_PORT,

@@ -35,13 +35,36 @@ def test_an_empty_list_says_what_will_stand_there(user, settings):
     assert f"{settings.OUTGATE_SUBMISSIONS_PORT} with TLS from the start" in html
 
 
+SECRET = re.compile(r"(?:[a-z2-7]{5}-){3}[a-z2-7]{5}")
+
+
 def test_a_new_one_is_shown_once_and_signs_in(user, owner):
-    answer = user.post(PAGE, {"create": "", "name": "Laptop"})
-    secret = re.search(r"(?:[a-z2-7]{5}-){3}[a-z2-7]{5}", answer.content.decode())[0]
+    answer = user.post(PAGE, {"create": "", "name": "Laptop"}, follow=True)
+    secret = SECRET.search(answer.content.decode())[0]
     assert authenticate_app_password(owner.primary_address, secret).name == "Laptop"
     assert "no-store" in answer["Cache-Control"]
     assert secret not in user.get(PAGE).content.decode()
     assert secret not in str(dict(user.session))
+
+
+def test_a_reload_makes_no_second_one(user, owner):
+    """The answer to the form is a redirect; the secret waits in a cookie that no script reads."""
+    answer = user.post(PAGE, {"create": "", "name": "Laptop"})
+    assert (answer.status_code, answer.url) == (302, PAGE)
+    assert not SECRET.search(answer.content.decode())
+    cookie = answer.cookies["new_app_password"]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", PAGE)
+    assert cookie["max-age"] <= 60
+    for _ in range(2):
+        user.get(PAGE)
+    assert owner.app_passwords.count() == 1
+
+
+def test_a_new_secret_is_shown_to_its_own_account_only(user, client, colleague):
+    user.post(PAGE, {"create": "", "name": "Laptop"})
+    secret = client.cookies["new_app_password"].value
+    client.force_login(colleague)
+    assert secret not in client.get(PAGE).content.decode()
 
 
 def test_it_needs_a_name(user):

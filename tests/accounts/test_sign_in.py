@@ -72,3 +72,8 @@ def test_support_changes_its_password_where_everybody_does(client, support):
     client.force_login(support)
     assert client.get("/support/password_change/").url == "/password/change/"
     assert client.get("/password/change/").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/sign-in/", "/password/reset/"])
+def test_no_label_is_repeated_inside_its_field(client, db, page):
+    assert "placeholder" not in client.get(page).content.decode()
