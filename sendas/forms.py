@@ -1,21 +1,24 @@
+import re
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import Details, clean_new_address
 from sendas.services.connection import ConnectionTestError, GatewaySettings
+from sendas.services.proof import CODE_DIGITS
 from smtp.address import AddressError, normalise_address
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
 TREAT_AS_ALIAS_HELP = gettext_lazy(
-    "Answers to mail that reached you at this address are written from it, as if both addresses "
-    "were one mailbox. Clear it if you write from it for somebody else."
+    "This address and you are one mailbox. Clear it if you write from it for somebody else. "
+    "Mail programs don't read this: each has its own setting."
 )
 # The name goes into header fields, where a line break would begin another one.
 NO_CONTROL_CHARACTERS = RegexValidator(
@@ -23,6 +26,9 @@ NO_CONTROL_CHARACTERS = RegexValidator(
     gettext_lazy("Leave out line breaks and other control characters."),
     inverse_match=True,
 )
+# Letters of any script; without a dot too, for a server inside the organisation.
+_HOST_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
 
 
 def _name_field() -> forms.CharField:
@@ -30,8 +36,11 @@ def _name_field() -> forms.CharField:
         label=gettext_lazy("Name"),
         max_length=200,
         validators=[NO_CONTROL_CHARACTERS],
-        help_text=gettext_lazy("Recipients see it before the address."),
-        error_messages={"required": gettext_lazy("Type the name that recipients see.")},
+        help_text=gettext_lazy(
+            "Stands before the address in your list. Recipients see the name that your mail "
+            "program writes: set it there too."
+        ),
+        error_messages={"required": gettext_lazy("Type a name for this address.")},
     )
 
 
@@ -72,7 +81,10 @@ class DetailsForm(forms.Form):
         max_length=254,
         required=False,
         widget=forms.EmailInput,
-        help_text=gettext_lazy("Empty: to the address itself."),
+        help_text=gettext_lazy(
+            "Empty: to the address itself. Outgate changes no mail for it: set it in your mail "
+            "program too."
+        ),
     )
     treat_as_alias = _alias_field()
 
@@ -143,8 +155,16 @@ class ServerForm(forms.Form):
         self.test_error: ConnectionTestError | None = None
 
     def clean_host(self) -> str:
-        host: str = self.cleaned_data["host"]
-        return host.lower().removesuffix(".")
+        host = str(self.cleaned_data["host"]).lower().removesuffix(".")
+        # What can be no name is told here: a test would count towards the few that are allowed.
+        if not HOST_NAME.fullmatch(host):
+            raise ValidationError(
+                _(
+                    "A server's name looks like smtp.example.com. Leave out https://, the port, "
+                    "brackets and spaces."
+                )
+            )
+        return host
 
     def clean(self) -> None:
         if not self.uses_own_server:
@@ -194,6 +214,16 @@ class CodeForm(forms.Form):
     def __init__(self, send_as: SendAs, data: Any = None) -> None:
         super().__init__(data, auto_id=f"id_%s_{send_as.pk}")
         self.send_as = send_as
+
+    def clean_code(self) -> str:
+        """The digits alone. What can't be the code is told here, and costs no try."""
+        code = "".join(str(self.cleaned_data["code"]).split())
+        if not re.fullmatch(rf"[0-9]{{{CODE_DIGITS}}}", code):
+            raise ValidationError(
+                _("The code has %(number)s digits. Copy all of them from the newest mail from us.")
+                % {"number": CODE_DIGITS}
+            )
+        return code
 
 
 def _server_initial(address: str, route: str, msa: SmtpMsa | None) -> dict[str, Any]:

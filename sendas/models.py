@@ -3,10 +3,13 @@ import uuid
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from smtp.client import Security
+
+CODE_TRIES = 5
 
 
 class SendAs(models.Model):
@@ -116,6 +119,19 @@ class OwnershipProof(models.Model):
 
     def __str__(self) -> str:
         return f"{self.send_as_id} {self.sent_at}"
+
+    @property
+    def is_tried_out(self) -> bool:
+        """Whether too many wrong codes were typed; the link knows nothing of that."""
+        return self.attempts >= CODE_TRIES
+
+    @property
+    def takes_code(self) -> bool:
+        return not self.is_tried_out and self.code_valid_until > timezone.now()
+
+    @property
+    def takes_link(self) -> bool:
+        return self.link_valid_until > timezone.now()
 
 
 class VerificationMail(models.Model):

@@ -92,8 +92,10 @@ def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpRespon
 
 
 def _send_again(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
-    if listed.is_pending and listed.row:
-        _send_proof(request, listed.row)
+    if listed.is_pending and listed.row and _send_proof(request, listed.row):
+        messages.success(
+            request, _("A new code is on its way to %s; the one before is void.") % listed.address
+        )
     return redirect("sendas:list")
 
 
@@ -204,7 +206,7 @@ def edit_own(request: SignedInRequest) -> HttpResponse:
     listed = own_address(request, request.GET.get("address", ""))
     form = DetailsForm(_posted(request), initial=_details_of(listed))
     if form.is_valid() and _save_details(request, listed.address, form):
-        return redirect("sendas:list")
+        return _changed(request, listed.address)
     return render(request, "sendas/edit.html", {"form": form, "address": listed.address})
 
 
@@ -226,7 +228,7 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
     ):
         if send_as.is_pending and not send_as.proofs.exists():
             _send_proof(request, send_as)
-        return redirect("sendas:list")
+        return _changed(request, address)
     context = {
         **_preview(request, address, send_as.display_name),
         "form": form,
@@ -327,11 +329,19 @@ def _preview(request: SignedInRequest, address: str, display_name: str) -> dict[
     }
 
 
-def _send_proof(request: SignedInRequest, send_as: SendAs) -> None:
+def _send_proof(request: SignedInRequest, send_as: SendAs) -> bool:
+    """False where no mail left; the next page says why."""
     try:
         send_proof(send_as)
     except ValidationError as refusal:
         messages.error(request, refusal.messages[0])
+        return False
+    return True
+
+
+def _changed(request: SignedInRequest, address: str) -> HttpResponse:
+    messages.success(request, _("%s is saved.") % address)
+    return redirect("sendas:list")
 
 
 def _confirmed(request: SignedInRequest, address: str) -> HttpResponse:

@@ -39,8 +39,9 @@ class ListedAddress(NamedTuple):
 
     @property
     def proof(self) -> OwnershipProof | None:
-        """The mail with link and code that is open, if any."""
-        return next(iter(self.row.proofs.all()), None) if self.row else None
+        """The newest mail with link and code, while one of the two can be used."""
+        newest = next(iter(self.row.proofs.all()), None) if self.row else None
+        return newest if newest and newest.takes_link else None
 
 
 class Details(NamedTuple):

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
+from accounts.templatetags.clock import clock_time
 from sendas.models import ConnectionTest
 from sendas.upstream import egress_guard, open_gateway, relay
 from smtp.client import Credential, FailureKind, Security, Server, SmtpFailure
@@ -207,17 +208,22 @@ def _count_test(user: User) -> None:
         # The lock lets many tests at once count each other.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         recent = ConnectionTest.objects.filter(user=user, at__gt=Now() - timedelta(hours=1))
-        if recent.count() >= TESTS_PER_HOUR:
-            raise ConnectionTestError(
-                TestStep.NOT_TRIED,
-                "host",
-                _(
-                    "%(number)s tests within an hour are enough. This one was not made, and your "
-                    "password was not sent. Test again in an hour."
-                )
-                % {"number": TESTS_PER_HOUR},
-            )
+        counted = list(recent.order_by("-at").values_list("at", flat=True)[:TESTS_PER_HOUR])
+        if len(counted) == TESTS_PER_HOUR:
+            raise _too_many(next_at=counted[-1] + timedelta(hours=1))
         ConnectionTest.objects.create(user=user)
+
+
+def _too_many(next_at: datetime) -> ConnectionTestError:
+    text = _(
+        "%(number)s tests within an hour are enough. This one was not made, and your password was "
+        "not sent. Test again at %(time)s."
+    )
+    # Told to the minute: the first one that begins when a test is possible.
+    when = clock_time(next_at + timedelta(seconds=59))
+    return ConnectionTestError(
+        TestStep.NOT_TRIED, "host", text % {"number": TESTS_PER_HOUR, "time": when}
+    )
 
 
 def _explain(failure: SmtpFailure, gateway: GatewaySettings) -> ConnectionTestError:

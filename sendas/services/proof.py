@@ -17,12 +17,11 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.services.audit import Actor, record_event
-from sendas.models import OwnershipProof, SendAs, VerificationMail
+from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
 
 LINK_VALID = timedelta(hours=24)
 CODE_VALID = timedelta(minutes=15)
 CODE_DIGITS = 8
-CODE_TRIES = 5
 RESEND_AFTER = timedelta(seconds=60)
 LIMIT_LOCK = 7_216_003  # any number of our own: it leads the pair that locks an address
 # (how many, within, counted by): over all users for an address, over all addresses for a user.

@@ -8,7 +8,8 @@ from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias
 from policies.models import Setting
 from policies.services import change_policy
-from sendas.models import SendAs, SmtpMsa
+from sendas.forms import ServerForm
+from sendas.models import ConnectionTest, SendAs, SmtpMsa
 from sendas.services.addresses import delete_address, gateway_password, set_gateway
 from sendas.services.proof import send_proof
 from tests.sendas.conftest import (
@@ -166,6 +167,26 @@ def test_missing_fields_are_named_one_by_one(user, allowed):
         assert words in html
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["https://mail.example", "[::1]", "mail example", "mail.example:587", "-a.example", "a..b",
+     "_a.example", "x" * 64],
+)  # fmt: skip
+def test_what_can_be_no_name_is_refused_without_a_test(user, allowed, host):
+    user.post(ADD, NEW)
+    html = user.post(SERVER, server_fields(587, host=host)).content.decode()
+    assert "looks like smtp.example.com" in html
+    assert f'value="{host}"' in html
+    assert not ConnectionTest.objects.exists()
+
+
+@pytest.mark.parametrize("host", ["Mail.Example.", "localhost", "xn--bcher-kva.example", "büro.jp"])
+def test_names_of_servers_are_kept_in_lower_case(host):
+    form = ServerForm(server_fields(587, host=host), address=PARTNER, route="own")
+    assert form.is_valid()
+    assert form.gateway.host == host.lower().removesuffix(".")
+
+
 def test_a_policy_that_went_off_meanwhile_loses_nothing_typed(user, allowed, owner, partner):
     user.post(ADD, NEW)
     move_to_next_cohort(owner)
@@ -211,7 +232,8 @@ def test_details_change_without_a_test_of_the_server(user, with_gateway, partner
     partner.tried.clear()
     before = SmtpMsa.objects.values().get()
     fields = server_fields(partner.port, password="") | DETAILS | {"display_name": "New Name"}
-    assert user.post(edit_page(with_gateway), fields).status_code == 302
+    answer = user.post(edit_page(with_gateway), fields, follow=True)
+    assert f"{PARTNER} is saved." in answer.content.decode()
     assert SendAs.objects.get().display_name == "New Name"
     assert SmtpMsa.objects.values().get() == before
     assert partner.tried == []

@@ -1,11 +1,15 @@
 """The words for each way a connection test ends, against real servers."""
 
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection as database
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from sendas.models import ConnectionTest
 from sendas.services import connection
@@ -127,8 +131,15 @@ def test_our_own_servers_are_no_gateway(owner, settings, open_ports):
 
 def test_ten_tests_an_hour_and_no_more(owner, colleague, partner):
     ConnectionTest.objects.bulk_create(ConnectionTest(user=owner) for _ in range(10))
+    ConnectionTest.objects.update(at=Now() - timedelta(minutes=40))
     error = refusal(owner, gateway_at(partner.port))
     assert error.step == TestStep.NOT_TRIED
+    possible = timezone.localtime(ConnectionTest.objects.first().at).replace(microsecond=0)
+    possible += timedelta(hours=1)
+    hour, minute = re.search(r"Test again at (?:.*, )?(\d\d):(\d\d)\.", error.text).groups()
+    told = timedelta(hours=int(hour), minutes=int(minute))
+    since_midnight = possible - possible.replace(hour=0, minute=0, second=0)
+    assert (told - since_midnight) % timedelta(days=1) < timedelta(minutes=1)
     assert partner.tried == []
     connection.check_connection(user=colleague, gateway=gateway_at(partner.port))
 

@@ -159,21 +159,53 @@ def test_a_wrong_code_is_kept_and_told_at_its_row(client, page, owner):
     first, second = make_pending(owner), make_pending(owner, address="b@partnerdomain.com")
     send_proof(first)
     send_proof(second)
-    answer = client.post(LIST, {"confirm": PARTNER, "code": "12 34"})
+    answer = client.post(LIST, {"confirm": PARTNER, "code": "1234 5678"})
     html = answer.content.decode()
     assert answer.status_code == 200
     assert "That is not the code" in row_of(html, PARTNER)
     assert "That is not the code" not in row_of(html, "b@partnerdomain.com")
-    assert 'value="12 34"' in html
+    assert 'value="1234 5678"' in html
     assert SendAs.objects.get(pk=first.pk).is_pending
 
 
-def test_an_empty_code_costs_no_try(client, page, owner):
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("", "Type the code from the mail"), ("12 34", "8 digits"), ("1234567x", "8 digits")],
+)
+def test_what_can_be_no_code_costs_no_try(client, page, owner, code, told):
     send_as = make_pending(owner)
     send_proof(send_as)
-    answer = client.post(LIST, {"confirm": PARTNER, "code": ""})
-    assert "Type the code from the mail" in answer.content.decode()
+    answer = client.post(LIST, {"confirm": PARTNER, "code": code})
+    assert told in row_of(answer.content.decode(), PARTNER)
     assert send_as.proofs.get().attempts == 0
+
+
+def test_after_five_wrong_codes_the_row_says_that_the_link_still_works(client, page, owner):
+    send_as = make_pending(owner)
+    send_proof(send_as)
+    send_as.proofs.update(attempts=4)
+    html = client.post(LIST, {"confirm": PARTNER, "code": "1234 5678"}).content.decode()
+    row = row_of(html, PARTNER)
+    assert "It can be used until" not in row
+    assert "The link in the same mail still works until" in row
+    assert "That is not the code" in row
+    assert 'name="code"' not in html
+
+
+def test_an_old_code_and_an_old_link_are_told_as_such(page, owner):
+    send_as = make_pending(owner)
+    send_proof(send_as)
+    send_as.proofs.update(code_valid_until=Now())
+    assert "The code could be used until" in row_of(page(), PARTNER)
+    send_as.proofs.update(link_valid_until=Now())
+    assert "No code is under way" in row_of(page(), PARTNER)
+
+
+def test_in_the_demo_the_row_says_where_the_code_can_be_read(page, owner, settings):
+    send_proof(make_pending(owner))
+    assert "/demo/" not in page()
+    settings.OUTGATE_DEMO = True
+    assert "In this demo our server keeps the mail with the code" in row_of(page(), PARTNER)
 
 
 def test_a_mail_is_sent_again_on_demand(client, page, owner, mailoutbox):
@@ -181,7 +213,8 @@ def test_a_mail_is_sent_again_on_demand(client, page, owner, mailoutbox):
     refused = client.post(LIST, {"send_again": PARTNER}, follow=True)
     assert "less than a minute ago" in refused.content.decode()
     age_mails(timedelta(minutes=2))
-    client.post(LIST, {"send_again": PARTNER})
+    sent = client.post(LIST, {"send_again": PARTNER}, follow=True)
+    assert f"A new code is on its way to {PARTNER}" in sent.content.decode()
     assert len(mailoutbox) == 2
 
 
