@@ -38,6 +38,19 @@ class GatewayForm(forms.Form):
         if setting.is_root:
             del self.fields["choice"]
 
+    def clean(self) -> None:
+        """Without the page's script, the checkbox can be ticked beside Inherit."""
+        if self.cleaned_data.get("choice") != INHERIT or "allowed" not in self.changed_data:
+            return
+        if self.cleaned_data["allowed"] and not self.setting.inherited.allowed:
+            self.add_error(
+                "choice",
+                _(
+                    "Inherit is chosen, so the tick has no effect. Choose Override to allow it "
+                    "here, or clear the tick."
+                ),
+            )
+
     def clean_based_on(self) -> int:
         """Without a version that the page can have shown, 0: any saved change is then news."""
         text: str = self.cleaned_data["based_on"]

@@ -229,7 +229,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "accounts": tree.accounts[unit.path],
         "nodes": tree.found(search, unit) if search else tree.nodes(unit),
         "search": search,
-        "inherited_from": setting.inherited.unit or way[0],
+        "inherited_from": setting.inherited.unit,
         "state": form.state(),
         "choices": [
             ("on", _("On")),

@@ -185,19 +185,18 @@ class WaveColumn(NamedTuple):
 
 
 def wave_columns(rollout: Rollout, accounts: Mapping[int, int]) -> list[WaveColumn]:
-    """The waves with their accounts, given by cohort; of a replaced change only those that came."""
+    """The waves with their accounts, given by cohort; those that a newer change stopped too."""
     ends = [wave.due_at for wave in rollout.waves[1:]] + [rollout.change.complete_by]
     clock = _clock(rollout.waves)
     return [
         WaveColumn(
-            state=wave.state,
+            state="dropped" if rollout.replaced_at and wave.state != "applied" else wave.state,
             time=clock(wave.due_at),
             accounts=sum(accounts.get(cohort, 0) for cohort in wave.cohorts),
             late="" if wave.state == "planned" or wave.delay < LATE else _late_by(wave.delay),
             now_percent=_now_percent(rollout, wave.due_at, end),
         )
         for wave, end in zip(rollout.waves, ends, strict=True)
-        if rollout.state != "replaced" or wave.state == "applied"
     ]
 
 

@@ -33,9 +33,10 @@
     }
 
     form.addEventListener("change", sync);
-    // Going back brings the fields as they were left.
+    // Going back, the browser puts the fields as they were left, but for disabled ones and not
+    // before this file ran: so the checkbox is not locked before the page shows.
     window.addEventListener("pageshow", sync);
-    sync();
+    showWhatBelongs();
   }
 
   document.addEventListener("DOMContentLoaded", () => {

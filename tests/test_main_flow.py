@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser import CHROMIUM, QUIET
 from tests.config.running import Up, free_ports
 from tests.processes import until
 from tests.services import DATA_DIR
 
-CHROMIUM = "/usr/bin/chromium"
-# Debian's Chromium looks for Google's hosts at every start otherwise.
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 USER, JONAS = "user@yourdomain.com", "jonas.berg@yourdomain.com"
 PARTNER = "user.name@partnerdomain.com"
 RECIPIENT = "claire@customer.example"

@@ -53,7 +53,7 @@ def test_both_paths_save_the_same_thing(
     url = page_of(organisation.sales, view_name)
     shown = client.get(url)
     assert f"<h1>{TITLES[view_name]}</h1>" in shown.content.decode()
-    assert "Inherited from yourdomain.com" in text_of(shown)
+    assert "Default (Off)" in text_of(shown)
     data = {"choice": "override", "allowed": "on", "based_on": "0", "reason": "The partner asks"}
     response = client.post(url, data)
     change = PolicyChange.objects.get()
@@ -173,6 +173,34 @@ def test_the_save_bar_says_only_what_the_form_stands_at(
     html = client.get(page_of(organisation.sales)).content.decode()
     titles = re.findall(r'<p class="save-title" data-shown-for="(\w+)"( hidden)?>', html)
     assert titles == [("saved", ""), ("on", " hidden"), ("off", " hidden")]
+
+
+def test_a_value_from_above_is_told_with_its_unit_and_a_default_as_such(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    url = page_of(organisation.sales)
+    assert "Off by default: no unit above sets it" in text_of(client.get(url))
+    save_value(user=super_admin, unit=organisation.root)
+    words = text_of(client.get(url))
+    assert "Inherited from yourdomain.com" in words
+    assert "Default (" not in words
+
+
+def test_a_tick_beside_inherit_is_not_ignored_without_a_word(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    url = page_of(organisation.sales)
+    ticked = {"choice": "inherit", "allowed": "on", "based_on": "0"}
+    answer = client.post(url, ticked)
+    assert "Choose Override to allow it here" in text_of(answer)
+    assert "checked" in checkbox(answer)
+    assert not PolicyChange.objects.exists()
+    # The tick of an own value may stay where the unit is set back to Inherit.
+    save_value(user=super_admin, unit=organisation.sales)
+    assert client.post(url, ticked | {"based_on": "1"}).status_code == 302
+    assert own(organisation.sales) is None
 
 
 def test_the_root_has_neither_label_nor_inherit(

@@ -184,6 +184,10 @@ def test_a_replaced_change_names_the_one_that_follows_and_shows_what_came(
     assert "2 of 12 waves applied" in words
     assert f"Change {second.pk} of" in words
     assert "The remaining waves of this change never come." in words
+    # Two of twelve look like two of twelve.
+    html = response.content.decode()
+    assert html.count('class="wave wave-applied"') == 2
+    assert html.count('class="wave wave-dropped"') == 10
     assert "every 2s" not in response.content.decode().split('id="rollout"')[1]
     assert "inherited by Sales" in text_of(client.get(page_of(second)))
 

@@ -8,10 +8,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from policies.services import apply_wave
 from sendas.services.proof import send_proof
+from tests.browser import CHROMIUM, QUIET
 from tests.conftest import PASSWORD
 from tests.console.rows import save_value
 from tests.sendas.conftest import make_pending
-from tests.test_main_flow import CHROMIUM, QUIET
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
