@@ -1,46 +1,131 @@
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin import SupportAdmin, SupportInline
-from accounts.templatetags.clock import clock_seconds
+from accounts.admin import SupportAdmin, UserAdmin
+from accounts.models import User
 from delivery.explain import explain
-from delivery.models import Delivery, DeliveryRecipient
+from delivery.models import Delivery
+from policies.models import PolicyChange, Setting
+from policies.services import applied_value
+from sendas.models import SendAs
 
 
-class DeliveryRecipientInline(SupportInline):
-    model = DeliveryRecipient
-    fields = ("address",)
+def page_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def deciding_change(delivery: Delivery) -> PolicyChange | None:
+    """The saved change that decided; None for the default, and where history no longer tells.
+
+    A delivery keeps the deciding unit by its name and the account's unit by its path, as both were
+    then: the change is the one saved for a unit of that name on that path.
+    """
+    stored = delivery.explanation
+    names = str(stored.get("unit", "")).split(" › ")
+    paths = [
+        " › ".join(names[: depth + 1])
+        for depth, name in enumerate(names)
+        if name == stored.get("deciding_unit")
+    ]
+    return PolicyChange.objects.filter(
+        setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        unit_path__in=paths,
+        version=stored.get("version", 0),
+        created_at__lte=delivery.created_at,
+    ).first()
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(SupportAdmin):
-    list_display = ("handed_in", "account_address", "from_address", "state", "route", "server")
+    list_display = ("created_at", "account_address", "from_address", "state", "route", "server")
     list_filter = ("state", "route", "created_at")
     search_fields = ("account_address", "from_address", "=message_id", "recipients__address")
     search_help_text = gettext_lazy("Account, From, recipient, or a whole Message-ID")
     fields = (
-        "handed_in",
+        "created_at",
         "finished_at",
         "account",
         "account_address",
         "from_address",
+        "recipient_addresses",
         "message_id",
         "size",
         "state",
         "route",
         "reason",
+        "policy",
         "server",
         "tls_version",
         "envelope_sender",
         "sender",
         "reply",
     )
-    inlines = (DeliveryRecipientInline,)
 
-    @admin.display(description=gettext_lazy("handed in"), ordering="created_at")
-    def handed_in(self, delivery: Delivery) -> str:
-        return clock_seconds(delivery.created_at)
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
+    ) -> tuple[QuerySet[Delivery], bool]:
+        """People also paste a Message-ID without its angle brackets."""
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return found | queryset.filter(message_id=f"<{search_term.strip()}>"), has_duplicates
+
+    @admin.display(description=gettext_lazy("recipients"))
+    def recipient_addresses(self, delivery: Delivery) -> str:
+        return ", ".join(delivery.recipients.values_list("address", flat=True))
 
     @admin.display(description=gettext_lazy("why this route"))
     def reason(self, delivery: Delivery) -> str:
         return explain(delivery.explanation)
+
+    @admin.display(description=gettext_lazy("policy that held"))
+    def policy(self, delivery: Delivery) -> str:
+        stored = delivery.explanation
+        if not stored.get("deciding_unit"):
+            return _("Default (Off)")
+        text = _("%(unit)s, version %(version)d") % {
+            "unit": stored["deciding_unit"],
+            "version": stored["version"],
+        }
+        change = deciding_change(delivery)
+        if change is None:
+            return text
+        saved_by = _("saved by %(who)s") % {"who": change.actor_address or _("the system")}
+        return format_html('<a href="{}">{}</a>, {}', page_of(change), text, saved_by)
+
+
+class AccountAdmin(UserAdmin):
+    """The account with what the apps above it know: its policy, its addresses, its mail."""
+
+    fields = (*UserAdmin.fields, "gateways", "addresses", "mail")
+
+    @admin.display(description=gettext_lazy("per-user outbound gateways now"))
+    def gateways(self, user: User) -> str:
+        applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+        if applied.unit is None:
+            return _("Off by default: no unit above sets it")
+        value = _("On") if applied.allowed else _("Off")
+        names = {"value": value, "unit": applied.unit.name, "version": applied.version}
+        return _("%(value)s, decided for %(unit)s, version %(version)d") % names
+
+    @admin.display(description=gettext_lazy("send-as addresses"))
+    def addresses(self, user: User) -> str:
+        rows = user.send_as.exclude(verification_status=SendAs.VerificationStatus.NOT_NEEDED)
+        links = [(page_of(row), row.send_as_email) for row in rows]
+        return format_html_join(", ", '<a href="{}">{}</a>', links)
+
+    @admin.display(description=gettext_lazy("deliveries"))
+    def mail(self, user: User) -> str:
+        url = reverse(
+            "admin:delivery_delivery_changelist", query={"account__id__exact": str(user.pk)}
+        )
+        return format_html('<a href="{}">{}</a>', url, _("Mail that this account handed in"))
+
+
+admin.site.unregister(User)
+admin.site.register(User, AccountAdmin)

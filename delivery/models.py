@@ -55,7 +55,7 @@ class Delivery(models.Model):
         indexes = [models.Index(fields=["account", "-created_at"])]
 
     def __str__(self) -> str:
-        return f"{self.from_address} {self.created_at:%Y-%m-%d %H:%M:%S}"
+        return self.from_address or self.account_address
 
 
 class DeliveryRecipient(models.Model):

@@ -73,4 +73,4 @@ class PolicyChangeAdmin(SupportAdmin):
     @admin.display(description=gettext_lazy("reached"))
     def progress(self, change: PolicyChange) -> str:
         applied, total = change_progress(change)
-        return _("%(applied)d of %(total)d cohorts") % {"applied": applied, "total": total}
+        return _("%(applied)d of %(total)d waves") % {"applied": applied, "total": total}

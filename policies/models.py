@@ -52,7 +52,7 @@ class GatewayPolicy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.setting} v{self.version}"
+        return f"{self.get_setting_display()}: {self.unit.name}, version {self.version}"
 
 
 class PolicyChange(models.Model):
@@ -82,7 +82,7 @@ class PolicyChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.pk}: {self.unit_path}"
+        return f"{self.pk}: {self.unit_path}, version {self.version}"
 
 
 class WaveQuerySet(models.QuerySet["RolloutWave"]):
@@ -148,4 +148,4 @@ class AppliedPolicy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.unit_id}/{self.cohort} {self.setting} v{self.version}"
+        return f"{self.unit_id}/{self.cohort} {self.setting}, version {self.version}"

@@ -1,4 +1,9 @@
+from typing import Any, ClassVar
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
@@ -20,14 +25,30 @@ class SmtpMsaInline(SupportInline):
     )
 
 
+class ServerFilter(admin.SimpleListFilter):
+    title = gettext_lazy("own server")
+    parameter_name = "server"
+    conditions: ClassVar[dict[str, dict[str, object]]] = {
+        "none": {"smtp_msa": None},
+        "works": {"smtp_msa__isnull": False, "smtp_msa__refused_at": None},
+        "stopped": {"smtp_msa__refused_at__isnull": False},
+    }
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [
+            ("none", _("None")),
+            ("works", _("Accepts the password")),
+            ("stopped", _("Refused the password")),
+        ]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[SendAs]) -> QuerySet[SendAs]:
+        return rows.filter(**self.conditions.get(self.value() or "", {}))
+
+
 @admin.register(SendAs)
 class SendAsAdmin(SupportAdmin):
     list_display = ("send_as_email", "user", "verification_status", "server", "is_default")
-    list_filter = (
-        "verification_status",
-        ("smtp_msa", admin.EmptyFieldListFilter),
-        ("smtp_msa__refused_at", admin.EmptyFieldListFilter),
-    )
+    list_filter = ("verification_status", ServerFilter)
     list_select_related = ("user", "smtp_msa")
     search_fields = ("send_as_email", "user__primary_address", "user__name", "smtp_msa__host")
     search_help_text = gettext_lazy("Address, account or server")

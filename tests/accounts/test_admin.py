@@ -10,7 +10,7 @@ from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, create_unit
 from accounts.services.people import add_alias, create_user
-from accounts.templatetags.clock import clock_time
+from accounts.templatetags.clock import clock_seconds
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
 LISTED = [User, AppPassword, OrgUnit, Domain, RoleAssignment, AuditEvent]
@@ -162,7 +162,7 @@ def test_a_list_costs_the_same_queries_with_more_rows(as_support, organisation):
 def test_the_pages_wear_our_colours_and_write_times_as_ours_do(as_support, app_password):
     AppPassword.objects.update(created_at="2026-01-02T15:04:00Z")
     html = read(as_support, page_of(app_password))
-    assert "2\u00a0Jan\u00a02026, 15:04" in html
+    assert "2\u00a0Jan\u00a02026, 15:04:00" in html
     for file in ("css/tokens.css", "css/support.css", "mark.svg"):
         assert static(file) in html
     assert "admin/css/dark_mode.css" not in html
@@ -170,4 +170,4 @@ def test_the_pages_wear_our_colours_and_write_times_as_ours_do(as_support, app_p
 
 def test_a_moment_has_the_same_form_on_both_kinds_of_pages():
     moment = datetime(2026, 1, 2, 15, 4, tzinfo=UTC)
-    assert localize(moment) == clock_time(moment)
+    assert localize(moment) == clock_seconds(moment)

@@ -1,9 +1,12 @@
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from delivery.models import Delivery, DeliveryRecipient
 from delivery.routing import Explanation, Rule
+from tests.console.rows import apply_waves, save_value
+from tests.sendas.conftest import make_send_as
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
 EXPLANATION = Explanation(
@@ -16,7 +19,7 @@ EXPLANATION = Explanation(
 )
 
 
-def make_delivery(user):
+def make_delivery(user, *, version=3):
     delivery = Delivery.objects.create(
         account=user,
         account_address=user.primary_address,
@@ -27,7 +30,7 @@ def make_delivery(user):
         server="smtp.partnerdomain.com:587",
         envelope_sender="user.name@partnerdomain.com",
         credential_id=uuid.uuid4(),
-        explanation=EXPLANATION.as_json(),
+        explanation=replace(EXPLANATION, version=version).as_json(),
         reply="250 2.0.0 Kept",
     )
     DeliveryRecipient.objects.create(delivery=delivery, address="claire@customer.example")
@@ -70,6 +73,50 @@ def test_the_list_costs_the_same_queries_with_more_rows(client, support, owner):
     for _ in range(10):
         make_delivery(owner)
     assert count_queries(client, page_of(Delivery(), "changelist")) == before
+
+
+def test_a_message_id_is_found_without_its_angle_brackets(client, support, delivery):
+    client.force_login(support)
+    url = page_of(delivery, "changelist")
+    for term in ("1@partnerdomain.com", " 1@partnerdomain.com "):
+        assert page_of(delivery) in client.get(url, {"q": term}).content.decode()
+
+
+def test_the_change_that_decided_is_named_with_who_saved_it(
+    client, support, super_admin, organisation, owner
+):
+    change = save_value(user=super_admin, unit=organisation.sales)
+    save_value(user=super_admin, unit=organisation.support_unit)
+    delivery = make_delivery(owner, version=change.version)
+    client.force_login(support)
+    html = read(client, page_of(delivery))
+    assert (
+        f'<a href="{page_of(change)}">Sales, version 1</a>, saved by admin@yourdomain.com' in html
+    )
+    assert html.count("claire@customer.example") == 1
+
+
+def test_a_policy_that_history_does_not_know_is_named_without_a_link(client, support, delivery):
+    client.force_login(support)
+    assert "Sales, version 3" in read(client, page_of(delivery))
+
+
+def test_an_account_leads_to_its_addresses_and_deliveries_and_tells_its_policy(
+    client, support, owner, colleague, super_admin, organisation
+):
+    delivery, other = make_delivery(owner), make_delivery(colleague)
+    send_as = make_send_as(owner)
+    client.force_login(support)
+    html = read(client, page_of(owner))
+    assert "Off by default" in html
+    assert f'<a href="{page_of(send_as)}">{send_as.send_as_email}</a>' in html
+    mail = f"{page_of(delivery, 'changelist')}?account__id__exact={owner.pk}"
+    assert f'href="{mail}"' in html
+    listed = read(client, mail)
+    assert page_of(delivery) in listed
+    assert page_of(other) not in listed
+    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    assert "On, decided for Sales, version 1" in read(client, page_of(owner))
 
 
 def test_strangers_are_sent_away(client, stranger, delivery):

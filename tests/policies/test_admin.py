@@ -36,7 +36,7 @@ def test_a_change_is_shown_with_its_waves_and_how_far_it_is(client, support, cha
     apply_wave(change.waves.get(cohort=1).pk)
     client.force_login(support)
     html = read(client, page_of(change))
-    assert "1 of 12 cohorts" in html
+    assert "1 of 12 waves" in html
     assert "The partner asked." in html
     assert html.count('class="field-cohort"') == 13
 

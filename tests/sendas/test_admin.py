@@ -51,6 +51,18 @@ def test_an_address_is_found_by_itself_account_or_server(client, support, addres
     assert page_of(address) not in read(client, f"{url}?q=nowhere")
 
 
+def test_the_list_is_filtered_by_what_an_own_server_does(client, support, owner):
+    stopped, works, none = (make_address(owner, number) for number in range(3))
+    SmtpMsa.objects.filter(send_as=works).update(refused_at=None)
+    none.smtp_msa.delete()
+    client.force_login(support)
+    url = page_of(stopped, "changelist")
+    assert "By own server" in read(client, url)
+    for value, row in {"stopped": stopped, "works": works, "none": none}.items():
+        html = read(client, f"{url}?server={value}")
+        assert [each for each in (stopped, works, none) if page_of(each) in html] == [row]
+
+
 def test_the_list_costs_the_same_queries_with_more_rows(client, support, owner):
     client.force_login(support)
     for number in range(10):
