@@ -133,7 +133,12 @@ class SmtpServerProtocol(asyncio.Protocol):
     def _close(self) -> None:
         self._flush()
         self._state = _State.CLOSING
-        self._transport.close()
+        self._close_transport()
+
+    def _close_transport(self) -> None:
+        # Before CPython 3.11.3 a TLS transport that is closed twice can't be aborted any more.
+        if not self._transport.is_closing():
+            self._transport.close()
 
     # What the client sends
 
@@ -394,7 +399,7 @@ class SmtpServerProtocol(asyncio.Protocol):
         elif self._state is _State.CONTENT:
             self._check_rate()
         elif self._state is _State.CLOSING:
-            self._transport.close()
+            self._close_transport()
 
     def _check_rate(self) -> None:
         size = self._message.size if self._message else 0

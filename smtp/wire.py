@@ -83,7 +83,8 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """Close once what was sent has left."""
         self._broken = True
-        if self._transport:
+        # Before CPython 3.11.3 a TLS transport that is closed twice can't be aborted any more.
+        if self._transport and not self._transport.is_closing():
             self._transport.close()
 
     def abort(self) -> None:
