@@ -31,8 +31,11 @@ class Running:
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         self.log = DATA_DIR / f"{name}-{time.time_ns()}.log"
+        # Lines are waited for, so none may sit in a buffer (beat prints that it starts).
         options = spawn_options(
-            stop_signal=signal.SIGTERM, env=os.environ | environment, cwd=str(CHECKOUT)
+            stop_signal=signal.SIGTERM,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+            cwd=str(CHECKOUT),
         )
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, **options)
