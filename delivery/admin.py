@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -15,6 +16,15 @@ from delivery.models import Delivery
 from policies.models import PolicyChange, Setting
 from policies.services import applied_value
 from sendas.models import SendAs
+
+# The words for `Delivery.times`, in the order of a message.
+STEPS: dict[str, Callable[[], str]] = {
+    "connect": lambda: _("new connection"),
+    "start": lambda: _("envelope"),
+    "content": lambda: _("content"),
+    "log": lambda: _("log"),
+    "dot": lambda: _("answer"),
+}
 
 
 def page_of(row: Any) -> str:
@@ -66,6 +76,7 @@ class DeliveryAdmin(SupportAdmin):
         "envelope_sender",
         "sender",
         "reply",
+        "steps",
     )
 
     def get_search_results(
@@ -79,6 +90,14 @@ class DeliveryAdmin(SupportAdmin):
     def recipient_addresses(self, delivery: Delivery) -> str:
         return ", ".join(delivery.recipients.values_list("address", flat=True))
 
+    @admin.display(description=gettext_lazy("time by step"))
+    def steps(self, delivery: Delivery) -> str:
+        return ", ".join(
+            _("%(step)s %(time)s ms") % {"step": STEPS[name](), "time": f"{time:.1f}"}
+            for name, time in delivery.times.items()
+            if name in STEPS
+        )
+
     @admin.display(description=gettext_lazy("why this route"))
     def reason(self, delivery: Delivery) -> str:
         return explain(delivery.explanation)
@@ -86,6 +105,8 @@ class DeliveryAdmin(SupportAdmin):
     @admin.display(description=gettext_lazy("policy that held"))
     def policy(self, delivery: Delivery) -> str:
         stored = delivery.explanation
+        if not stored:
+            return ""  # refused before the decision was asked
         if not stored.get("deciding_unit"):
             return _("Default (Off)")
         text = _("%(unit)s, version %(version)d") % {

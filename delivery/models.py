@@ -47,6 +47,8 @@ class Delivery(models.Model):
     credential_id = models.UUIDField(_("credential"), null=True)
     explanation = models.JSONField(_("explanation"), default=dict)
     reply = models.CharField(_("reply"), max_length=1000, blank=True)
+    # By step, from delivery/relay.py; without "connect" the connection was a kept one.
+    times = models.JSONField(_("milliseconds"), default=dict, db_default={})
 
     class Meta:
         verbose_name = _("delivery")
@@ -71,3 +73,15 @@ class DeliveryRecipient(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class RuleChange(models.Model):
+    """A statement that may have changed a decision; triggers write it (migration 0002).
+
+    delivery/watch.py reads the sum of `amount`, and sums up old rows into one.
+    """
+
+    amount = models.PositiveBigIntegerField(db_default=1)
+
+    def __str__(self) -> str:
+        return str(self.pk)

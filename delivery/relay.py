@@ -3,30 +3,26 @@
 Nothing is kept here. The mail program hears 250 only after that server said so.
 """
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Hashable, Mapping
+import time
+from asyncio import shield
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
+from delivery.cache import AccountCache, AppPasswordRevokedError
 from delivery.database import Database
 from delivery.failures import explain_failure, own_code
 from delivery.headers import RESENT, complete_header, write_header
+from delivery.link import AwayError
+from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
-from delivery.services import (
-    AppPasswordRevokedError,
-    Message,
-    decide_for_session,
-    load_credential,
-    log_handing_over,
-    log_outcome,
-    log_refusal,
-)
+from delivery.services import load_credential
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
 from sendas.services.addresses import record_refusal
@@ -79,10 +75,10 @@ class Submission(NamedTuple):
             self.header.is_ascii and all(address.isascii() for address in addresses)
         )
 
-    def describe(self, account: AccountSnapshot) -> Message:
+    def describe(self, account_address: str) -> Message:
         return Message(
             user_id=self.app_password.user_id,
-            account_address=account.primary_address,
+            account_address=account_address,
             from_address=self.from_address,
             message_id=self.header.message_id or "",
             recipients=self.envelope.recipients,
@@ -90,13 +86,34 @@ class Submission(NamedTuple):
         )
 
 
+class Steps:
+    """How long each step of a message took, in milliseconds; see `Delivery.times`."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """The step that began with the end of the last one."""
+        now = time.monotonic()
+        self.times[name] = round(1000 * (now - self._since), 2)
+        self._since = now
+
+
 class Relay:
     """Hands messages of signed-in sessions to the server that the decision names."""
 
-    def __init__(self, pools: Mapping[RouteKind, ConnectionPool], database: Database) -> None:
+    def __init__(
+        self,
+        pools: Mapping[RouteKind, ConnectionPool],
+        database: Database,
+        accounts: AccountCache,
+        log: DeliveryLog,
+    ) -> None:
         self.pools = pools
         self.database = database
-        self._background: set[asyncio.Task[None]] = set()
+        self.accounts = accounts
+        self.log = log
 
     async def begin(
         self, session: Session, app_password: AppPassword, envelope: Envelope, header: HeaderBlock
@@ -105,41 +122,45 @@ class Relay:
         try:
             from_address = header.from_mailbox(smtputf8=envelope.smtputf8).address
         except HeaderError as error:
-            return Reply(554, "5.6.0", f"{error}.")
-        if header.received_count > MAX_RECEIVED:
-            return LOOP
+            submission = Submission(session, app_password, envelope, header, "")
+            return self._refuse_unasked(submission, Reply(554, "5.6.0", f"{error}."))
         submission = Submission(
             session, app_password, envelope, complete_header(header, from_address), from_address
         )
+        if header.received_count > MAX_RECEIVED:
+            return self._refuse_unasked(submission, LOOP)
         try:
-            account, answer = await self.database(
-                decide_for_session,
-                app_password.pk,
-                from_address,
-                all_addresses=any(header.get_all(name) for name in RESENT),
-            )
-        except (DatabaseError, TimeoutError) as error:
-            logger.warning("%s database away: %s", session.id, type(error).__name__)
+            decided = await self.accounts.decide(app_password.pk, from_address)
+        except AwayError as error:
+            logger.warning("%s database away: %s", session.id, error)
             return AWAY
         except AppPasswordRevokedError:
-            return REVOKED
-        message = submission.describe(account)
+            return self._refuse_unasked(submission, REVOKED)
+        account, answer, _generation = decided
+        message = submission.describe(account.primary_address)
         if isinstance(answer, Refusal):
             return self.refuse(message, answer, answer.reply)
         if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
-        return await self._open(submission, message, answer)
+        return await self._open(submission, message, answer, decided.generation)
 
     async def _open(
-        self, submission: Submission, message: Message, route: Route
+        self, submission: Submission, message: Message, route: Route, generation: int
     ) -> MessageSink | Reply:
         envelope = submission.envelope
+        steps = Steps()
+
+        async def connect() -> Connection:
+            connection = await self._connect(route)
+            steps.end("connect")
+            return connection
+
         # A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1).
         sender = route.envelope_sender if envelope.sender else ""
         try:
             connection = await self.pools[route.kind].start_message(
                 _pool_key(route),
-                lambda: self._connect(route),
+                connect,
                 sender,
                 envelope.recipients,
                 size=envelope.size,
@@ -152,7 +173,11 @@ class Relay:
             return self.refuse(message, route, GONE)
         except (DatabaseError, TimeoutError):
             return AWAY
-        return await HandingOver(self, submission, message, route, connection, sender).announce()
+        steps.end("start")
+        sink = HandingOver(
+            self, submission, message, Way(route, generation, sender), connection, steps
+        )
+        return await sink.announce()
 
     async def _connect(self, route: Route) -> Connection:
         if route.credential_id is None:
@@ -169,27 +194,33 @@ class Relay:
         if refused and route.credential_id:
             # Before the mail program can send again: a second try could get our address banned
             # over there.
-            await _logging_errors(
-                self.database(
-                    record_refusal, credential_id=route.credential_id, reply=str(failure.reply)
-                )
-            )
+            await self._record_refusal(route.credential_id, str(failure.reply))
         return self.refuse(message, route, explain_failure(failure, route, message.from_address))
 
+    async def _record_refusal(self, credential_id: UUID, reply: str) -> None:
+        try:
+            await self.database(record_refusal, credential_id=credential_id, reply=reply)
+        except (DatabaseError, TimeoutError) as error:
+            logger.error("A refused password could not be recorded: %s", type(error).__name__)
+        self.accounts.doubt()
+
     def refuse(self, message: Message, answer: Route | Refusal, reply: Reply) -> Reply:
-        self.later(self.database(log_refusal, message=message, answer=answer, reply=str(reply)))
+        self.log.refuse(message, answer, reply)
         return reply
 
-    def later(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run what must not keep the mail program waiting, nor change what it hears."""
-        task = asyncio.create_task(_logging_errors(work))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def _refuse_unasked(self, submission: Submission, reply: Reply) -> Reply:
+        """A refusal that no decision was needed for."""
+        address = submission.app_password.user.primary_address
+        self.log.refuse(submission.describe(address), None, reply)
+        return reply
 
-    async def settle(self) -> None:
-        """Wait for all that was put off."""
-        while self._background:
-            await asyncio.wait(self._background)
+
+class Way(NamedTuple):
+    """Where a message goes, by which generation of the rules, and with which envelope sender."""
+
+    route: Route
+    generation: int
+    envelope_sender: str
 
 
 class HandingOver:
@@ -200,27 +231,26 @@ class HandingOver:
         relay: Relay,
         submission: Submission,
         message: Message,
-        route: Route,
+        way: Way,
         connection: Connection,
-        envelope_sender: str,
+        steps: Steps,
     ) -> None:
         self._relay = relay
         self._submission = submission
         self._message = message
-        self._route = route
+        self._route = way.route
+        self._generation = way.generation
         self._connection = connection
+        self._steps = steps
         self._size = 0
         self._dot_sent = False
         self._ended = False
         # The row is written while the body streams; it is awaited before the final dot.
-        self._logged: asyncio.Task[UUID] = asyncio.create_task(
-            relay.database(
-                log_handing_over,
-                message=message,
-                route=route,
-                envelope_sender=envelope_sender,
-                tls_version=connection.tls_version or "",
-            )
+        self._record = relay.log.hand_over(
+            message,
+            way.route,
+            envelope_sender=way.envelope_sender,
+            tls_version=connection.tls_version or "",
         )
 
     async def announce(self) -> "MessageSink | Reply":
@@ -249,12 +279,15 @@ class HandingOver:
 
     async def finish(self) -> Reply:
         """The final dot: only if the log has the message and the decision is still the same."""
+        self._steps.end("content")
+        # Shielded, for the outcome is written to the row even when the service is stopped here.
+        if not await shield(self._record.committed):
+            return self._end(AWAY)
+        self._steps.end("log")
         try:
-            # Shielded, for the outcome is written to the row even when the service is stopped here.
-            await asyncio.shield(self._logged)
             if not await self._is_still_right():
                 return self._end(CHANGED)
-        except (DatabaseError, TimeoutError):
+        except AwayError:
             return self._end(AWAY)
         except AppPasswordRevokedError:
             return self._end(REVOKED)
@@ -263,6 +296,7 @@ class HandingOver:
             reply = await self._connection.finish()
         except SmtpFailure as failure:
             return await self._give_up(failure)
+        self._steps.end("dot")
         state = Delivery.State.DELIVERED if reply.is_positive else Delivery.State.REFUSED
         return self._end(reply._replace(code=own_code(reply)), state)
 
@@ -273,12 +307,11 @@ class HandingOver:
             self._end(BROKEN_OFF)
 
     async def _is_still_right(self) -> bool:
-        _account, answer = await self._relay.database(
-            decide_for_session,
-            self._submission.app_password.pk,
-            self._submission.from_address,
-        )
-        return isinstance(answer, Route) and _is_same_way(answer, self._route)
+        accounts, submission = self._relay.accounts, self._submission
+        if accounts.holds(self._generation):
+            return True
+        again = await accounts.decide(submission.app_password.pk, submission.from_address)
+        return isinstance(again.answer, Route) and _is_same_way(again.answer, self._route)
 
     async def _give_up(self, failure: SmtpFailure) -> Reply:
         reply = explain_failure(failure, self._route, self._message.from_address)
@@ -293,14 +326,10 @@ class HandingOver:
             if state != Delivery.State.DELIVERED:
                 self._connection.abort()
             self._relay.release(self._route, self._connection)
-            self._relay.later(self._log_outcome(reply, state))
+            self._relay.log.finish(
+                self._record, state=state, reply=reply, size=self._size, times=self._steps.times
+            )
         return reply
-
-    async def _log_outcome(self, reply: Reply, state: str) -> None:
-        delivery_id = await self._logged
-        await self._relay.database(
-            log_outcome, delivery_id, state=state, reply=str(reply), size=self._size
-        )
 
 
 def _pool_key(route: Route) -> tuple[Hashable, ...]:
@@ -323,10 +352,3 @@ def _check_resent(header: HeaderBlock, account: AccountSnapshot, *, smtputf8: bo
         if not account.owns(address):
             return Reply(550, "5.7.1", f"{address} in a Resent field is not one of your addresses.")
     return None
-
-
-async def _logging_errors(work: Coroutine[Any, Any, Any]) -> None:
-    try:
-        await work
-    except (DatabaseError, TimeoutError) as error:
-        logger.error("The delivery log could not be written: %s", type(error).__name__)

@@ -6,12 +6,11 @@ from typing import cast
 from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
-from accounts.services.app_passwords import authenticate_app_password
-from delivery.database import Database
 from delivery.relay import Relay
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 from smtp.session import Envelope, MessageSink, Session
+from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +23,13 @@ AWAY = Reply(454, "4.7.0", "Sign-in can't be checked at present. Try again short
 class SubmissionHandler:
     """Implements smtp.session.Handler; the account of a session is its app password's row."""
 
-    def __init__(self, relay: Relay, database: Database) -> None:
+    def __init__(self, relay: Relay, sign_ins: SignIns) -> None:
         self._relay = relay
-        self._database = database
+        self._sign_ins = sign_ins
 
     async def authenticate(self, session: Session, username: str, password: str) -> object | Reply:
         try:
-            app_password = await self._database(authenticate_app_password, username, password)
+            app_password = await self._sign_ins.check(username, password)
         except (DatabaseError, TimeoutError) as error:
             logger.warning("%s sign-in not checked: %s", session.id, type(error).__name__)
             return AWAY

@@ -7,13 +7,18 @@ import ssl
 
 from django.conf import settings
 
+from delivery.cache import AccountCache
 from delivery.database import Database
+from delivery.link import Link
+from delivery.log import DeliveryLog
 from delivery.relay import Relay
 from delivery.routing import RouteKind
+from delivery.watch import RuleWatch
 from smtp.pool import ConnectionPool
 from smtp.server import SmtpServer
 from smtp.session import Limits
 from submission.handler import SubmissionHandler
+from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +43,18 @@ async def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     database = Database()
+    # A connection each, so that none waits for another: changes, accounts, the log.
+    watch, accounts_link, log_link = RuleWatch(), Link(), Link()
+    watching = asyncio.create_task(watch.run())
+    log = DeliveryLog(log_link)
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
         RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
         RouteKind.GATEWAY: ConnectionPool(),
     }
-    relay = Relay(pools, database)
+    relay = Relay(pools, database, AccountCache(watch, accounts_link), log)
     server = SmtpServer(
-        SubmissionHandler(relay, database),
+        SubmissionHandler(relay, SignIns(watch, database)),
         hostname=settings.OUTGATE_HOSTNAME,
         tls=tls_context(),
         limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),
@@ -62,7 +71,11 @@ async def serve() -> None:
     )
     await stopped.wait()
     await server.drain(DRAIN_SECONDS)
-    await relay.settle()
+    await log.settle()
     for pool in pools.values():
         await pool.close()
+    watching.cancel()
+    await asyncio.wait([watching])
+    for link in (accounts_link, log_link):
+        await link.close()
     database.close()

@@ -1,16 +1,17 @@
 """The sink of one message when it is stopped midway: what the log may say, and who is let go."""
 
 import asyncio
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import pytest
 
 from accounts.models import AppPassword
+from delivery.cache import AccountCache
 from delivery.database import Database
+from delivery.log import DeliveryLog, Message, Record
 from delivery.models import Delivery
-from delivery.relay import HandingOver, Relay, Submission
+from delivery.relay import HandingOver, Relay, Steps, Submission, Way
 from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
@@ -18,7 +19,6 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
-from delivery.services import Decided
 from smtp.client import Connection, Security, Server
 from smtp.header import HeaderBlock
 from smtp.pool import ConnectionPool
@@ -30,21 +30,29 @@ ACCOUNT = AccountSnapshot(PRIMARY)
 ANSWER = decide(ACCOUNT, PRIMARY, AppliedSettings(False, "", 0, Server("relay", 25, Security.NONE)))
 
 
-class FakeDatabase:
-    """Answers as the services do; `outcomes` is what the log would say."""
+class FakeLog:
+    """`outcomes` is what the log would say; rows are committed once `commit` is called."""
 
     def __init__(self) -> None:
         self.outcomes: list[tuple[str, str]] = []
-        self.may_log = asyncio.Event()
+        self._committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def __call__(self, function: Callable[..., Any], *_: Any, **columns: Any) -> Any:
-        if function.__name__ == "log_handing_over":
-            await self.may_log.wait()
-            return uuid.uuid4()
-        if function.__name__ == "log_outcome":
-            self.outcomes.append((columns["state"], columns["reply"]))
-            return None
-        return Decided(ACCOUNT, ANSWER)
+    def commit(self) -> None:
+        if not self._committed.done():
+            self._committed.set_result(True)
+
+    def hand_over(self, *_: object, **__: object) -> Record:
+        return Record("", {}, self._committed)
+
+    def finish(self, _record: Record, *, state: str, reply: Reply, **_: object) -> None:
+        self.outcomes.append((state, str(reply)))
+
+
+class FakeAccounts:
+    """Nothing has changed."""
+
+    def holds(self, _generation: int) -> bool:
+        return True
 
 
 class FakeConnection:
@@ -78,9 +86,14 @@ class Stage:
     def __init__(self, connection: FakeConnection) -> None:
         assert isinstance(ANSWER, Route)
         self.connection = connection
-        self.database = FakeDatabase()
+        self.log = FakeLog()
         self.pool = ConnectionPool(per_key=1, wait=0.1)
-        self.relay = Relay({RouteKind.DEFAULT: self.pool}, cast("Database", self.database))
+        self.relay = Relay(
+            {RouteKind.DEFAULT: self.pool},
+            cast("Database", None),
+            cast("AccountCache", FakeAccounts()),
+            cast("DeliveryLog", self.log),
+        )
         self.key = (RouteKind.DEFAULT, ANSWER.server, None)
 
     async def open(self) -> Connection:
@@ -93,15 +106,14 @@ class Stage:
             Session("192.0.2.1"), AppPassword(), Envelope(PRIMARY), header, PRIMARY
         )
         connection = await self.pool.acquire(self.key, self.open)
-        message = submission.describe(ACCOUNT)
-        return HandingOver(self.relay, submission, message, ANSWER, connection, PRIMARY)
+        message: Message = submission.describe(PRIMARY)
+        way = Way(ANSWER, 1, PRIMARY)
+        return HandingOver(self.relay, submission, message, way, connection, Steps())
 
     async def ended(self) -> list[tuple[str, str]]:
         """What the log says, once the place in the pool is free again."""
         await self.pool.acquire(self.key, self.open)
-        self.database.may_log.set()
-        await self.relay.settle()
-        return self.database.outcomes
+        return self.log.outcomes
 
 
 async def stopped(work: Coroutine[Any, Any, Any]) -> None:
@@ -115,7 +127,7 @@ async def stopped(work: Coroutine[Any, Any, Any]) -> None:
 def test_stopped_behind_the_dot_the_log_does_not_say_that_nothing_was_sent():
     async def dialogue() -> None:
         stage = Stage(FakeConnection())
-        stage.database.may_log.set()
+        stage.log.commit()
         sink = await stage.sink()
         await stopped(sink.finish())
         await sink.abort()

@@ -1,12 +1,8 @@
 """What the decision is told of an account."""
 
-import pytest
-
-from accounts.models import AppPassword
-from accounts.services.app_passwords import create_app_password, revoke_app_password
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain
-from delivery.services import AppPasswordRevokedError, decide_for_session, load_account
+from delivery.services import load_account
 from sendas.models import SendAs, SmtpMsa
 
 OUTSIDE = "user.name@partner.example"
@@ -37,30 +33,3 @@ def test_loading_an_account_takes_the_same_queries_however_many_addresses(
         SendAs.objects.create(user=owner, send_as_email=f"{number}@x.example")
     with django_assert_num_queries(5):
         load_account(owner)
-
-
-@pytest.fixture
-def app_password(owner) -> AppPassword:
-    return create_app_password(actor=SYSTEM, user=owner, name="Laptop")[0]
-
-
-def test_the_primary_address_costs_no_look_at_the_others(
-    owner, app_password, django_assert_num_queries
-):
-    SendAs.objects.create(user=owner, send_as_email=OUTSIDE, verification_status="accepted")
-    with django_assert_num_queries(3):
-        quick = decide_for_session(app_password.pk, owner.primary_address)
-    full = decide_for_session(app_password.pk, owner.primary_address, all_addresses=True)
-    assert quick.answer == full.answer
-    assert full.account == load_account(owner)
-    assert decide_for_session(app_password.pk, OUTSIDE).account == full.account
-
-
-def test_an_app_password_that_is_gone_counts_as_revoked(owner, app_password):
-    number = app_password.pk
-    revoke_app_password(actor=SYSTEM, app_password=app_password)
-    with pytest.raises(AppPasswordRevokedError):
-        decide_for_session(number, owner.primary_address)
-    app_password.delete()
-    with pytest.raises(AppPasswordRevokedError):
-        decide_for_session(number, owner.primary_address)

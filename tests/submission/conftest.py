@@ -10,12 +10,14 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from django.db.models import Max, Sum
 
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.certificates import keep_certificates
 from config.demo_organisation import PARTNER_ADDRESS
 from config.installation import LOOPBACK, read_installation
+from delivery.models import RuleChange
 from policies.models import AppliedPolicy, Setting
 from sendas.credentials import Binding, seal
 from sendas.models import SendAs, SmtpMsa
@@ -70,6 +72,11 @@ class PostOffice:
     @property
     def log(self) -> str:
         return self.submission.output
+
+    def hears_of_changes(self) -> None:
+        """Wait until the service knows of all changes so far; the right to send ends with that."""
+        sums = RuleChange.objects.aggregate(total=Sum("amount"), newest=Max("id"))
+        until(lambda: "rules are at {total}/{newest}".format(**sums) in self.log, 1)
 
 
 def _answers(port: int) -> bool:

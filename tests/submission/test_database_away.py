@@ -1,42 +1,18 @@
 """PostgreSQL away at each step: a 4xx that says so, and no final dot."""
 
-import contextlib
 import smtplib
 import ssl
-from collections.abc import Iterator
 
-import psycopg
 import pytest
-from django.db import connection
 
 from delivery.models import Delivery
+from tests.away import database_away
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
 MESSAGE = f"From: {PRIMARY}\r\nTo: {RECIPIENT}\r\nSubject: x\r\n\r\nText\r\n".encode()
 
 pytestmark = pytest.mark.slow
-
-
-@contextlib.contextmanager
-def database_away(services) -> Iterator[None]:
-    """Cut every other connection to the tests' database and let no new one in."""
-    connection.ensure_connection()
-    mine = connection.connection.info.backend_pid
-    root = psycopg.connect(
-        host=str(services.sockets), user="postgres", dbname="postgres", autocommit=True
-    )
-    with contextlib.closing(root):
-        root.execute("ALTER DATABASE outgate ALLOW_CONNECTIONS false")
-        root.execute(
-            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
-            " WHERE datname = 'outgate' AND pid <> %s",
-            [mine],
-        )
-        try:
-            yield
-        finally:
-            root.execute("ALTER DATABASE outgate ALLOW_CONNECTIONS true")
 
 
 @pytest.fixture

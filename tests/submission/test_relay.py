@@ -163,6 +163,7 @@ def test_a_policy_that_changes_while_the_body_streams_stops_the_dot(client, post
         client.send(HEADER + MEGABYTE)
         until(lambda: upstream.content > 0, 10)
         apply_policy(owner, allowed=False, version=2)
+        post_office.hears_of_changes()
         client.send(b".\r\n")
         code, text = client.getreply()
         assert (code, b"changed meanwhile" in text) == (451, True)

@@ -139,6 +139,7 @@ def test_an_open_session_follows_the_policy_from_message_to_message(
         [(False, "ours"), (True, "partner"), (False, "ours"), (True, "partner")], start=1
     ):
         apply_policy(owner, allowed=allowed, version=version)
+        post_office.hears_of_changes()
         post_office.clear()
         client.send_message(write(PARTNER_ADDRESS))
         other = {"ours": "partner", "partner": "ours"}[server]

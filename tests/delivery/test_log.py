@@ -1,0 +1,174 @@
+"""Group commit: one commit for all who wait, and whose row it was that failed."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from delivery.link import AwayError, Link
+from delivery.log import DeliveryLog, Message
+from delivery.models import Delivery, DeliveryRecipient
+from delivery.routing import AccountSnapshot, AppliedSettings, Route, decide
+from smtp.client import Security, Server
+from smtp.reply import Reply
+from tests.away import database_away
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PRIMARY = "user@yourdomain.com"
+ANSWER = decide(
+    AccountSnapshot(PRIMARY),
+    PRIMARY,
+    AppliedSettings(False, "", 0, Server("relay", 25, Security.NONE)),
+)
+TAKEN = Reply(250, "2.0.0", "Taken")
+
+
+def message(user_id: uuid.UUID, number: int = 0) -> Message:
+    recipients = ["claire@customer.example", "dan@customer.example"]
+    return Message(user_id, PRIMARY, PRIMARY, f"<{number}@x>", recipients, 1000)
+
+
+def hand_over(log: DeliveryLog, each: Message, route: Route = ANSWER):
+    return log.hand_over(each, route, envelope_sender=PRIMARY, tls_version="TLSv1.3")
+
+
+def test_all_that_wait_are_one_commit_and_outcomes_follow(owner):
+    async def dialogue() -> None:
+        link = Link()
+        log = DeliveryLog(link)
+        records = [hand_over(log, message(owner.pk, number)) for number in range(40)]
+        for record in records[:20]:  # before it is committed
+            log.finish(record, state="delivered", reply=TAKEN, size=7, times={"dot": 1.5})
+        assert await asyncio.gather(*(record.committed for record in records)) == [True] * 40
+        for record in records[20:]:  # and after
+            log.finish(record, state="delivered", reply=TAKEN, size=7, times={"dot": 1.5})
+        await log.settle()
+        await link.close()
+
+    asyncio.run(dialogue())
+    rows = Delivery.objects.all()
+    assert rows.values("created_at").distinct().count() == 1
+    assert (
+        rows.filter(state="delivered", size=7, reply=str(TAKEN), times={"dot": 1.5}).count() == 40
+    )
+    assert DeliveryRecipient.objects.count() == 80
+    row = Delivery.objects.get(message_id="<3@x>")
+    assert row.explanation == ANSWER.explanation.as_json()
+    assert row.account == owner
+    assert (row.server, row.route, row.envelope_sender) == ("relay:25", "default", PRIMARY)
+    assert [each.address for each in row.recipients.all()] == message(owner.pk).recipients
+
+
+def test_a_row_that_postgresql_refuses_fails_alone(owner):
+    nobody = uuid.uuid4()
+
+    async def dialogue() -> None:
+        link = Link()
+        log = DeliveryLog(link)
+        records = [
+            hand_over(log, message(nobody if number == 4 else owner.pk, number))
+            for number in range(9)
+        ]
+        committed = await asyncio.gather(*(record.committed for record in records))
+        assert committed == [number != 4 for number in range(9)]
+        assert await hand_over(log, message(owner.pk, 9)).committed
+        log.finish(records[0], state="x" * 99, reply=TAKEN, size=7, times={})
+        log.finish(records[1], state="delivered", reply=TAKEN, size=7, times={})
+        await log.settle()
+        await link.close()
+
+    asyncio.run(dialogue())
+    assert Delivery.objects.count() == 9
+    assert Delivery.objects.get(state="delivered").message_id == "<1@x>"
+
+
+def test_with_the_database_away_no_row_counts_and_outcomes_are_kept(owner, services):
+    away = database_away(services)
+
+    async def dialogue() -> None:
+        link = Link()
+        log = DeliveryLog(link)
+        before = hand_over(log, message(owner.pk, 1))
+        assert await before.committed
+        with away:
+            log.finish(before, state="delivered", reply=TAKEN, size=7, times={})
+            during = [hand_over(log, message(owner.pk, number)) for number in (2, 3)]
+            assert [await record.committed for record in during] == [False, False]
+        assert await hand_over(log, message(owner.pk, 4)).committed
+        await log.settle()
+        await link.close()
+
+    asyncio.run(dialogue())
+    assert set(Delivery.objects.values_list("message_id", "state")) == {
+        ("<1@x>", "delivered"), ("<4@x>", "handing_over")
+    }  # fmt: skip
+
+
+def test_the_end_does_not_wait_for_a_database_that_stays_away(owner, services):
+    away = database_away(services)
+
+    async def dialogue() -> None:
+        link = Link()
+        log = DeliveryLog(link)
+        record = hand_over(log, message(owner.pk))
+        assert await record.committed
+        with away:
+            log.finish(record, state="delivered", reply=TAKEN, size=7, times={})
+            async with asyncio.timeout(5):
+                await log.settle()
+
+    asyncio.run(dialogue())
+
+
+class LostAnswer(Link):
+    """PostgreSQL commits, and the line breaks before it can say so."""
+
+    async def fetch(self, query: str, parameters: Sequence[object] = ()):
+        await super().fetch(query, parameters)
+        await self.close()
+        raise AwayError("lost")
+
+
+def test_a_row_whose_commit_was_not_heard_does_not_count(owner):
+    async def dialogue() -> None:
+        log = DeliveryLog(LostAnswer())
+        assert not await hand_over(log, message(owner.pk)).committed
+
+    asyncio.run(dialogue())
+    assert Delivery.objects.get().state == Delivery.State.HANDING_OVER
+
+
+def test_a_refusal_is_kept_with_and_without_a_decision(owner):
+    reply = Reply(554, "5.6.0", "The message has no From fields")
+
+    async def dialogue() -> None:
+        link = Link()
+        log = DeliveryLog(link)
+        log.refuse(message(owner.pk, 1), replace(ANSWER), reply)
+        log.refuse(message(owner.pk, 2), None, reply)
+        await log.settle()
+        await link.close()
+
+    asyncio.run(dialogue())
+    rows = Delivery.objects.filter(state="refused", reply=str(reply), finished_at__isnull=False)
+    assert {row.message_id: row.explanation.get("rule") for row in rows} == {
+        "<1@x>": "primary", "<2@x>": None
+    }  # fmt: skip
+
+
+def test_a_statement_that_hangs_is_given_up_in_time():
+    async def dialogue() -> None:
+        link = Link(seconds=0.2)
+        with pytest.raises(AwayError):
+            await link.fetch("SELECT pg_sleep(30)")
+        assert await link.fetch("SELECT 1") == [(1,)]
+        with pytest.raises(psycopg.Error):
+            await link.fetch("SELECT nothing")
+        assert await link.fetch("SELECT 1") == [(1,)]
+        await link.close()
+
+    asyncio.run(dialogue())

@@ -1,0 +1,91 @@
+"""The one statement that mail uses sees what the pages see."""
+
+import asyncio
+import random
+
+import pytest
+
+from accounts.models import Alias, Domain, OrgUnit, User
+from accounts.services.app_passwords import create_app_password, revoke_app_password
+from accounts.services.audit import SYSTEM
+from delivery.link import Link
+from delivery.services import load_account, load_settings
+from delivery.snapshot import Snapshot, load_snapshot
+from policies.models import AppliedPolicy, Setting
+from sendas.models import SendAs, SmtpMsa
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DOMAINS = ["yourdomain.com", "second.example", "short.example", "partner.example", "other.example"]
+
+
+def load(app_password_id: int) -> Snapshot | None:
+    async def work() -> Snapshot | None:
+        link = Link()
+        try:
+            return await load_snapshot(link, app_password_id)
+        finally:
+            await link.close()
+
+    return asyncio.run(work())
+
+
+def make_addresses(chance: random.Random, user: User) -> None:
+    for number in range(chance.randrange(4)):
+        Alias.objects.create(user=user, address=f"alias{number}@{chance.choice(DOMAINS)}")
+    for number in range(chance.randrange(6)):
+        send_as = SendAs.objects.create(
+            user=user,
+            send_as_email=f"{chance.choice(['alias', 'outside'])}{number}@{chance.choice(DOMAINS)}",
+            verification_status=chance.choice(["", "pending", "accepted", "accepted"]),
+        )
+        if chance.random() < 0.6:
+            SmtpMsa.objects.create(
+                send_as=send_as, host="smtp.partner.example", port=chance.choice([465, 587]),
+                security_mode=chance.choice(["ssl", "starttls"]), username="x", key_id="test",
+                ciphertext=b"", refused_at=chance.choice([None, "2026-01-01T00:00Z"]),
+            )  # fmt: skip
+
+
+def make_domains(chance: random.Random) -> None:
+    primary = Domain.objects.get(kind=Domain.Kind.PRIMARY)
+    for name in DOMAINS[1:]:
+        kind = chance.choice([None, Domain.Kind.SECONDARY, Domain.Kind.ALIAS])
+        if kind:
+            target = primary if kind == Domain.Kind.ALIAS else None
+            Domain.objects.create(name=name, kind=kind, alias_of=target)
+
+
+def make_policies(chance: random.Random, user: User) -> None:
+    for unit in OrgUnit.objects.all():
+        for cohort in (user.cohort, user.cohort + 1):
+            if chance.random() < 0.5:
+                AppliedPolicy.objects.create(
+                    cohort=cohort, unit=unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+                    value=chance.choice([None, {"allowed": True}, {"allowed": False}]),
+                    version=chance.randrange(1, 9),
+                )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_account_is_the_same_by_both_ways(owner, colleague, stranger, seed):
+    chance = random.Random(seed)
+    make_domains(chance)
+    user = chance.choice([owner, stranger])
+    make_addresses(chance, user)
+    make_addresses(random.Random(seed + 1000), colleague) if not user.aliases.exists() else None
+    make_policies(chance, user)
+    User.objects.filter(pk=user.pk).update(suspended=chance.random() < 0.2)
+    user = User.objects.select_related("unit").get(pk=user.pk)
+    app_password, _secret = create_app_password(actor=SYSTEM, user=user, name="Laptop")
+    assert load(app_password.pk) == Snapshot(load_account(user), load_settings(user))
+
+
+def test_an_app_password_that_is_gone_counts_as_revoked(owner):
+    app_password, _secret = create_app_password(actor=SYSTEM, user=owner, name="Laptop")
+    number = app_password.pk
+    assert load(number)
+    revoke_app_password(actor=SYSTEM, app_password=app_password)
+    assert load(number) is None
+    app_password.delete()
+    assert load(number) is None

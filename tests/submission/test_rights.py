@@ -1,0 +1,123 @@
+"""What ends the right of an open session to send: within a second, wherever the session is."""
+
+import smtplib
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import AppPassword, User
+from accounts.services.app_passwords import revoke_app_password
+from accounts.services.audit import SYSTEM
+from accounts.services.people import suspend_user
+from config.demo_organisation import PARTNER_ADDRESS
+from delivery.models import Delivery
+from policies.models import PolicyChange, RolloutWave, Setting
+from policies.services import apply_wave
+from sendas.models import SendAs
+from tests.processes import until
+from tests.submission.conftest import apply_policy, set_gateway
+
+PRIMARY = "user@yourdomain.com"
+RECIPIENT = "claire@customer.example"
+MESSAGE = f"From: {PARTNER_ADDRESS}\r\nTo: {RECIPIENT}\r\nSubject: x\r\n\r\nText\r\n"
+
+pytestmark = pytest.mark.slow
+
+
+class Case(NamedTuple):
+    """`change` ends a right; `words` is what the next message hears, None where it is taken."""
+
+    change: Callable[[User], object]
+    words: str | None
+
+
+def revoke(user: User) -> None:
+    revoke_app_password(actor=SYSTEM, app_password=AppPassword.objects.get(user=user))
+
+
+def remove_address(user: User) -> None:
+    SendAs.objects.get(user=user).delete()
+
+
+def apply_due_wave(user: User) -> None:
+    """The rollout's own task, with a change that turns gateways off for this account."""
+    now = timezone.now()
+    change = PolicyChange.objects.create(
+        unit_id=user.unit_id, unit_path="Partner desk", version=2, starts_at=now, complete_by=now,
+        setting=Setting.PER_USER_OUTBOUND_GATEWAY, old={"allowed": True}, new={"allowed": False},
+    )  # fmt: skip
+    wave = RolloutWave.objects.create(change=change, cohort=user.cohort, due_at=now)
+    assert apply_wave(wave.pk)
+
+
+CASES = {
+    "revoked app password": Case(revoke, "revoked"),
+    "suspended account": Case(lambda user: suspend_user(actor=SYSTEM, user=user), "suspended"),
+    "removed address": Case(remove_address, "not one of your addresses"),
+    "applied wave": Case(apply_due_wave, None),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "-"))
+def case(request) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def client(post_office, owner, app_password):
+    send_as = SendAs.objects.create(
+        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
+    )
+    set_gateway(
+        send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
+    )
+    apply_policy(owner, allowed=True, version=1)
+    tls = ssl.create_default_context(cafile=post_office.ca_file)
+    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+        client.login(PRIMARY, app_password)
+        yield client
+
+
+def test_between_two_messages(client, post_office, owner, case):
+    with post_office.upstream() as upstream:
+        client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
+        assert upstream.dots == 1
+        case.change(owner)
+        post_office.hears_of_changes()
+        if case.words is None:
+            client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
+        else:
+            with pytest.raises(smtplib.SMTPDataError, match=case.words):
+                client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
+        assert upstream.dots == 1
+    assert len(post_office.raw("ours")) == (case.words is None)
+
+
+def test_between_the_header_and_the_final_dot(client, post_office, owner, case):
+    with post_office.upstream() as upstream:
+        client.mail(PRIMARY)
+        client.rcpt(RECIPIENT)
+        assert client.docmd("DATA")[0] == 354
+        client.send(MESSAGE)
+        until(lambda: Delivery.objects.exists(), 5)
+        case.change(owner)
+        post_office.hears_of_changes()
+        client.send("More\r\n.\r\n")
+        code, _text = client.getreply()
+        assert code in (451, 550)
+        assert upstream.dots == 0
+    assert post_office.raw("ours") == []
+    until(lambda: Delivery.objects.filter(state=Delivery.State.REFUSED).exists(), 5)
+
+
+def test_signing_in_again_with_a_remembered_app_password(client, post_office, owner, app_password):
+    tls = ssl.create_default_context(cafile=post_office.ca_file)
+    revoke(owner)
+    post_office.hears_of_changes()
+    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as other:
+        other.ehlo()
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            other.login(PRIMARY, app_password)
