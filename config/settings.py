@@ -43,6 +43,10 @@ OUTGATE_SUBMISSIONS_PORT = env.int("OUTGATE_SUBMISSIONS_PORT", default=1465)
 OUTGATE_PROXY_NETWORKS = tuple(
     ip_network(text) for text in env.list("OUTGATE_PROXY_NETWORKS", default=[])
 )
+# Wrong app passwords from these networks are neither counted nor held off.
+OUTGATE_SIGN_IN_EXEMPT_NETWORKS = tuple(
+    ip_network(text) for text in env.list("OUTGATE_SIGN_IN_EXEMPT_NETWORKS", default=[])
+)
 OUTGATE_TLS_CERT_FILE = env.str("OUTGATE_TLS_CERT_FILE", default="")
 OUTGATE_TLS_KEY_FILE = env.str("OUTGATE_TLS_KEY_FILE", default="")
 OUTGATE_MESSAGE_SIZE = env.int("OUTGATE_MESSAGE_SIZE", default=36_700_160)  # bytes
@@ -195,12 +199,18 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+HOUR = 3600.0
 CELERY_BEAT_SCHEDULE_FILENAME = str(OUTGATE_DATA_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "sweep-waves": {
         "task": "policies.tasks.sweep_waves",
         "schedule": 2.0,
         "options": {"expires": 2.0},
+    },
+    "forget-sign-ins": {
+        "task": "accounts.tasks.forget_sign_ins",
+        "schedule": HOUR,
+        "options": {"expires": HOUR},
     },
 }
 

@@ -1,6 +1,9 @@
 """What the SMTP server asks Outgate: who signs in, and where a message goes."""
 
+import asyncio
 import logging
+import math
+from datetime import timedelta
 from typing import cast
 
 from django.db import Error as DatabaseError
@@ -29,11 +32,15 @@ class SubmissionHandler:
 
     async def authenticate(self, session: Session, username: str, password: str) -> object | Reply:
         try:
-            app_password = await self._sign_ins.check(username, password)
+            outcome = await self._sign_ins.check(username, password, peer=session.peer)
         except (DatabaseError, TimeoutError) as error:
             logger.warning("%s sign-in not checked: %s", session.id, type(error).__name__)
             return AWAY
-        return app_password or WRONG
+        await asyncio.sleep(outcome.delay)
+        if outcome.blocked_for:
+            logger.warning("%s sign-in blocked: too many failures", session.id)
+            return _blocked(outcome.blocked_for)
+        return outcome.app_password or WRONG
 
     async def begin(
         self, session: Session, envelope: Envelope, header: HeaderBlock
@@ -41,3 +48,14 @@ class SubmissionHandler:
         return await self._relay.begin(
             session, cast("AppPassword", session.account), envelope, header
         )
+
+
+def _blocked(remaining: timedelta) -> Reply:
+    """A mail program keeps a password after 454: it may well be the right one."""
+    minutes = math.ceil(remaining / timedelta(minutes=1))
+    return Reply(
+        454,
+        "4.7.0",
+        "Too many wrong app passwords from your network. Nothing is checked now. Correct the app "
+        f"password and try again in {minutes} minute{'' if minutes == 1 else 's'}.",
+    )

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from accounts.models import AppPassword
 from accounts.models.app_passwords import digest_secret
-from accounts.services.app_passwords import LAST_USED_RESOLUTION, authenticate_app_password
+from accounts.services.app_passwords import LAST_USED_RESOLUTION
+from accounts.services.sign_ins import SignIn, sign_in
 from delivery.database import Database
 from delivery.watch import RuleWatch
 
@@ -26,20 +27,31 @@ class SignIns:
         self._database = database
         self._known: dict[tuple[str, bytes], _SignedIn] = {}
 
-    async def check(self, username: str, secret: str) -> AppPassword | None:
-        """As authenticate_app_password. Raises django.db.Error, TimeoutError."""
+    async def check(self, username: str, secret: str, *, peer: str) -> SignIn:
+        """As accounts.services.sign_ins.sign_in. Raises django.db.Error, TimeoutError.
+
+        Failures are looked up each time: a right password must not tell itself from wrong ones
+        while a network is blocked.
+        """
         key = username, digest_secret(secret)
-        if (known := self._known.get(key)) and self._holds(known):
-            return known.app_password
+        known = self._known.get(key)
+        if known and not self._holds(known):
+            del self._known[key]
+            known = None
         # What is read from here on may be newer than the generation, never older.
         generation = self._watch.generation
-        found = await self._database(authenticate_app_password, username, secret)
-        self._known.pop(key, None)
-        if found:
+        answer = await self._database(
+            sign_in,
+            username=username,
+            secret=secret,
+            peer=peer,
+            known=known.app_password if known else None,
+        )
+        if answer.app_password and not known:
             if len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
-            self._known[key] = _SignedIn(found, generation, time.monotonic())
-        return found
+            self._known[key] = _SignedIn(answer.app_password, generation, time.monotonic())
+        return answer
 
     def _holds(self, known: _SignedIn) -> bool:
         # Later the database has to note once more that the app password is in use.

@@ -2,5 +2,15 @@ from accounts.models.app_passwords import AppPassword
 from accounts.models.audit import AuditEvent
 from accounts.models.directory import Domain, OrgUnit
 from accounts.models.people import Alias, RoleAssignment, User
+from accounts.models.sign_ins import SignInRecord
 
-__all__ = ["Alias", "AppPassword", "AuditEvent", "Domain", "OrgUnit", "RoleAssignment", "User"]
+__all__ = [
+    "Alias",
+    "AppPassword",
+    "AuditEvent",
+    "Domain",
+    "OrgUnit",
+    "RoleAssignment",
+    "SignInRecord",
+    "User",
+]

@@ -6,6 +6,10 @@ import ssl
 
 import pytest
 
+from accounts.services.app_passwords import create_app_password
+from accounts.services.audit import SYSTEM
+from accounts.services.sign_ins import sign_in
+
 PRIMARY = "user@yourdomain.com"
 pytestmark = pytest.mark.slow
 
@@ -50,6 +54,24 @@ def test_three_wrong_passwords_end_the_connection(post_office, app_password):
         codes = [client.docmd("AUTH PLAIN AHVzZXIAcGFzcw==")[0] for _attempt in range(3)]
     assert codes[:2] == [535, 535]
     assert codes[2] == 421
+
+
+def test_after_ten_wrong_passwords_a_right_one_has_to_wait_but_nobody_elses(
+    post_office, app_password, colleague, signed_in
+):
+    for _failure in range(10):
+        sign_in(username=PRIMARY, secret="wrong", peer="127.0.0.1")
+    tls = ssl.create_default_context(cafile=post_office.ca_file)
+    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20) as client:
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+            client.login(PRIMARY, app_password)
+        assert refused.value.smtp_code == 454
+        assert refused.value.smtp_error.startswith(b"4.7.0 Too many wrong app passwords")
+        assert b"try again in 10 minutes" in refused.value.smtp_error
+        other = create_app_password(actor=SYSTEM, user=colleague, name="Phone")[1]
+        assert client.login(colleague.primary_address, other)[0] == 235
+    # Whoever is in stays in.
+    assert signed_in.mail(PRIMARY)[0] == 250
 
 
 def test_an_announced_size_beyond_the_limit_is_refused_at_mail(signed_in):
