@@ -90,6 +90,9 @@ def _environment(
         "OUTGATE_TLS_KEY_FILE": str(certificates.server_key),
         "OUTGATE_EGRESS_NETWORKS": "127.0.0.0/8,::1/128",
         "OUTGATE_EGRESS_PORTS": ",".join(str(port) for port in sinks),
+        # Counted as ever, never reached.
+        "OUTGATE_RECIPIENTS_PER_HOUR": "1000000000",
+        "OUTGATE_RECIPIENTS_PER_DAY": "1000000000",
         "OUTGATE_DATA_DIR": str(folder),
         "SSL_CERT_FILE": str(certificates.bundle),
     }

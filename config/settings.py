@@ -50,6 +50,9 @@ OUTGATE_SIGN_IN_EXEMPT_NETWORKS = tuple(
 OUTGATE_TLS_CERT_FILE = env.str("OUTGATE_TLS_CERT_FILE", default="")
 OUTGATE_TLS_KEY_FILE = env.str("OUTGATE_TLS_KEY_FILE", default="")
 OUTGATE_MESSAGE_SIZE = env.int("OUTGATE_MESSAGE_SIZE", default=36_700_160)  # bytes
+# Recipients that an account may write to within any hour, and any day.
+OUTGATE_RECIPIENTS_PER_HOUR = env.int("OUTGATE_RECIPIENTS_PER_HOUR", default=500)
+OUTGATE_RECIPIENTS_PER_DAY = env.int("OUTGATE_RECIPIENTS_PER_DAY", default=2000)
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
 OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -206,6 +209,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "policies.tasks.sweep_waves",
         "schedule": 2.0,
         "options": {"expires": 2.0},
+    },
+    "sweep-limit-reports": {
+        "task": "delivery.tasks.sweep_limit_reports",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
+    "forget-recipient-counts": {
+        "task": "delivery.tasks.forget_recipient_counts",
+        "schedule": HOUR,
+        "options": {"expires": HOUR},
     },
     "forget-sign-ins": {
         "task": "accounts.tasks.forget_sign_ins",

@@ -1,4 +1,5 @@
 import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.db.models.functions import Now
@@ -85,3 +86,66 @@ class RuleChange(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class RecipientCountQuerySet(models.QuerySet["RecipientCount"]):
+    def past(self) -> "RecipientCountQuerySet":
+        """Counts that lie before every window."""
+        return self.filter(bucket__lt=Now() - RecipientCount.KEPT)
+
+
+class RecipientCount(models.Model):
+    """How many recipients an account wrote to in ten minutes.
+
+    Only the SQL function `take_recipients` adds to it (delivery/limits.py).
+    """
+
+    KEPT = timedelta(hours=25)
+
+    pk = models.CompositePrimaryKey("account_id", "bucket")
+    # No foreign key: the row is worth nothing after a day, and counting must cost little.
+    account_id = models.UUIDField()
+    bucket = models.DateTimeField(db_index=True)
+    recipients = models.PositiveIntegerField()
+
+    objects = RecipientCountQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.account_id} from {self.bucket:%H:%M}: {self.recipients}"
+
+
+class LimitReportQuerySet(models.QuerySet["LimitReport"]):
+    def due(self) -> "LimitReportQuerySet":
+        """Reports that nobody has been told yet, and nobody is just being told."""
+        return self.filter(mailed_at=None, next_try_at__lte=Now())
+
+
+class LimitReport(models.Model):
+    """That an account reached its limit of recipients on a day: the administrators hear once."""
+
+    class Window(models.TextChoices):
+        HOUR = "hour", _("an hour")
+        DAY = "day", _("a day")
+
+    account = models.ForeignKey(User, on_delete=models.CASCADE, related_name="limit_reports")
+    day = models.DateField()
+    window = models.CharField(max_length=4, choices=Window.choices)
+    limit = models.PositiveIntegerField()
+    reached_at = models.DateTimeField(db_default=Now(), db_index=True)
+    next_try_at = models.DateTimeField(db_default=Now())
+    mailed_at = models.DateTimeField(null=True)
+
+    objects = LimitReportQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "day"], name="one_report_a_day"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_try_at"], condition=models.Q(mailed_at=None), name="unmailed_reports"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.limit} recipients {self.get_window_display()}"

@@ -18,6 +18,7 @@ from delivery.cache import AccountCache, AppPasswordRevokedError
 from delivery.database import Database
 from delivery.failures import explain_failure, own_code
 from delivery.headers import RESENT, complete_header, write_header
+from delivery.limits import RecipientLimits, Taken, default_allowance
 from delivery.link import AwayError
 from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
@@ -109,11 +110,13 @@ class Relay:
         database: Database,
         accounts: AccountCache,
         log: DeliveryLog,
+        limits: RecipientLimits,
     ) -> None:
         self.pools = pools
         self.database = database
         self.accounts = accounts
         self.log = log
+        self.limits = limits
 
     async def begin(
         self, session: Session, app_password: AppPassword, envelope: Envelope, header: HeaderBlock
@@ -142,10 +145,35 @@ class Relay:
             return self.refuse(message, answer, answer.reply)
         if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
-        return await self._open(submission, message, answer, decided.generation)
+        return await self._count(submission, message, answer, decided.generation)
+
+    async def _count(
+        self, submission: Submission, message: Message, route: Route, generation: int
+    ) -> MessageSink | Reply:
+        """No server is asked to take a message whose recipients are too many."""
+        try:
+            taken = await self.limits.take(
+                message.user_id, len(message.recipients), default_allowance()
+            )
+        except (AwayError, DatabaseError, TimeoutError):
+            return AWAY
+        if isinstance(taken, Reply):
+            return self.refuse(message, route, taken)
+        sink: MessageSink | Reply | None = None
+        try:
+            sink = await self._open(submission, message, route, generation, taken)
+        finally:
+            if sink is None or isinstance(sink, Reply):
+                self.limits.give_back(taken)
+        return sink
 
     async def _open(
-        self, submission: Submission, message: Message, route: Route, generation: int
+        self,
+        submission: Submission,
+        message: Message,
+        route: Route,
+        generation: int,
+        taken: Taken,
     ) -> MessageSink | Reply:
         envelope = submission.envelope
         steps = Steps()
@@ -175,7 +203,7 @@ class Relay:
             return AWAY
         steps.end("start")
         sink = HandingOver(
-            self, submission, message, Way(route, generation, sender), connection, steps
+            self, submission, message, Way(route, generation, sender), connection, steps, taken
         )
         return await sink.announce()
 
@@ -234,6 +262,7 @@ class HandingOver:
         way: Way,
         connection: Connection,
         steps: Steps,
+        taken: Taken,
     ) -> None:
         self._relay = relay
         self._submission = submission
@@ -242,6 +271,7 @@ class HandingOver:
         self._generation = way.generation
         self._connection = connection
         self._steps = steps
+        self._taken = taken
         self._size = 0
         self._dot_sent = False
         self._ended = False
@@ -329,6 +359,8 @@ class HandingOver:
             self._relay.log.finish(
                 self._record, state=state, reply=reply, size=self._size, times=self._steps.times
             )
+            if not self._dot_sent:
+                self._relay.limits.give_back(self._taken)
         return reply
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from delivery.cache import AccountCache
 from delivery.database import Database
+from delivery.limits import RecipientLimits
 from delivery.link import Link
 from delivery.log import DeliveryLog
 from delivery.relay import Relay
@@ -43,16 +44,17 @@ async def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     database = Database()
-    # A connection each, so that none waits for another: changes, accounts, the log.
-    watch, accounts_link, log_link = RuleWatch(), Link(), Link()
+    # A connection each, so that none waits for another: changes, accounts, the log, the limits.
+    watch, accounts_link, log_link, limits_link = RuleWatch(), Link(), Link(), Link()
     watching = asyncio.create_task(watch.run())
     log = DeliveryLog(log_link)
+    recipients = RecipientLimits(limits_link, database)
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
         RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
         RouteKind.GATEWAY: ConnectionPool(),
     }
-    relay = Relay(pools, database, AccountCache(watch, accounts_link), log)
+    relay = Relay(pools, database, AccountCache(watch, accounts_link), log, recipients)
     server = SmtpServer(
         SubmissionHandler(relay, SignIns(watch, database)),
         hostname=settings.OUTGATE_HOSTNAME,
@@ -72,10 +74,11 @@ async def serve() -> None:
     await stopped.wait()
     await server.drain(DRAIN_SECONDS)
     await log.settle()
+    await recipients.settle()
     for pool in pools.values():
         await pool.close()
     watching.cancel()
     await asyncio.wait([watching])
-    for link in (accounts_link, log_link):
+    for link in (accounts_link, log_link, limits_link):
         await link.close()
     database.close()

@@ -106,6 +106,12 @@ def remove_role(*, actor: Actor, assignment: RoleAssignment) -> None:
         assignment.delete()
 
 
+def super_administrators() -> list[User]:
+    """Those who can act: not suspended, with a primary address inside the own domains."""
+    named = User.objects.filter(suspended=False, roles__role=RoleAssignment.Role.SUPER_ADMIN)
+    return [user for user in named if user.is_super_admin]
+
+
 def administered_paths(user: User) -> list[str]:
     """The paths of the topmost units that `user` administers, with all below them."""
     if user.suspended or not in_own_domains(user.primary_address):

@@ -1,7 +1,9 @@
 """The sink of one message when it is stopped midway: what the log may say, and who is let go."""
 
 import asyncio
+import uuid
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from accounts.models import AppPassword
 from delivery.cache import AccountCache
 from delivery.database import Database
+from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
 from delivery.models import Delivery
 from delivery.relay import HandingOver, Relay, Steps, Submission, Way
@@ -55,6 +58,14 @@ class FakeAccounts:
         return True
 
 
+class FakeLimits:
+    def __init__(self) -> None:
+        self.given_back = 0
+
+    def give_back(self, _taken: Taken) -> None:
+        self.given_back += 1
+
+
 class FakeConnection:
     """A server that takes everything and never answers the dot; `fault` is raised instead."""
 
@@ -87,12 +98,14 @@ class Stage:
         assert isinstance(ANSWER, Route)
         self.connection = connection
         self.log = FakeLog()
+        self.limits = FakeLimits()
         self.pool = ConnectionPool(per_key=1, wait=0.1)
         self.relay = Relay(
             {RouteKind.DEFAULT: self.pool},
             cast("Database", None),
             cast("AccountCache", FakeAccounts()),
             cast("DeliveryLog", self.log),
+            cast("RecipientLimits", self.limits),
         )
         self.key = (RouteKind.DEFAULT, ANSWER.server, None)
 
@@ -108,7 +121,8 @@ class Stage:
         connection = await self.pool.acquire(self.key, self.open)
         message: Message = submission.describe(PRIMARY)
         way = Way(ANSWER, 1, PRIMARY)
-        return HandingOver(self.relay, submission, message, way, connection, Steps())
+        taken = Taken(uuid.uuid4(), 1, datetime.now(UTC))
+        return HandingOver(self.relay, submission, message, way, connection, Steps(), taken)
 
     async def ended(self) -> list[tuple[str, str]]:
         """What the log says, once the place in the pool is free again."""
@@ -136,6 +150,7 @@ def test_stopped_behind_the_dot_the_log_does_not_say_that_nothing_was_sent():
         assert stage.connection.closed
         assert state == Delivery.State.HANDING_OVER
         assert "may have been sent" in reply
+        assert stage.limits.given_back == 0
 
     asyncio.run(dialogue())
 
@@ -150,6 +165,7 @@ def test_stopped_before_the_dot_the_row_still_hears_that_nothing_was_sent():
         assert stage.connection.dots == 0
         assert state == Delivery.State.REFUSED
         assert "Nothing was sent" in reply
+        assert stage.limits.given_back == 1
 
     asyncio.run(dialogue())
 
