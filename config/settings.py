@@ -53,6 +53,9 @@ OUTGATE_MESSAGE_SIZE = env.int("OUTGATE_MESSAGE_SIZE", default=36_700_160)  # by
 # Recipients that an account may write to within any hour, and any day.
 OUTGATE_RECIPIENTS_PER_HOUR = env.int("OUTGATE_RECIPIENTS_PER_HOUR", default=500)
 OUTGATE_RECIPIENTS_PER_DAY = env.int("OUTGATE_RECIPIENTS_PER_DAY", default=2000)
+# The delivery log is kept so long, and the recipients in it for a shorter time.
+OUTGATE_DELIVERY_LOG_DAYS = env.int("OUTGATE_DELIVERY_LOG_DAYS", default=180)
+OUTGATE_RECIPIENT_LOG_DAYS = env.int("OUTGATE_RECIPIENT_LOG_DAYS", default=30)
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
 OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -214,6 +217,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "delivery.tasks.sweep_limit_reports",
         "schedule": 10.0,
         "options": {"expires": 10.0},
+    },
+    "forget-deliveries": {
+        "task": "delivery.tasks.forget_deliveries",
+        "schedule": 300.0,
+        "options": {"expires": 300.0},
     },
     "forget-recipient-counts": {
         "task": "delivery.tasks.forget_recipient_counts",

@@ -88,7 +88,8 @@ class DeliveryAdmin(SupportAdmin):
 
     @admin.display(description=gettext_lazy("recipients"))
     def recipient_addresses(self, delivery: Delivery) -> str:
-        return ", ".join(delivery.recipients.values_list("address", flat=True))
+        addresses = delivery.recipients.values_list("address", flat=True)
+        return ", ".join(addresses) or _("Not kept any more")
 
     @admin.display(description=gettext_lazy("time by step"))
     def steps(self, delivery: Delivery) -> str:

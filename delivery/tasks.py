@@ -2,6 +2,7 @@ from celery import shared_task
 
 from delivery import limit_reports
 from delivery.models import LimitReport, RecipientCount
+from delivery.retention import delete_old_rows
 
 SWEEP_LIMIT = 100
 
@@ -21,3 +22,8 @@ def mail_limit_report(report_id: int) -> None:
 @shared_task
 def forget_recipient_counts() -> None:
     RecipientCount.objects.past().delete()
+
+
+@shared_task
+def forget_deliveries() -> None:
+    delete_old_rows()

@@ -53,6 +53,12 @@ def test_support_reads_where_a_message_went_and_why(client, role, request, deliv
     assert str(delivery.credential_id) not in html
 
 
+def test_recipients_that_are_gone_are_not_taken_for_none(client, support, delivery):
+    client.force_login(support)
+    delivery.recipients.all().delete()
+    assert "Not kept any more" in read(client, page_of(delivery))
+
+
 @pytest.mark.parametrize(
     "term", ["user@yourdomain.com", "USER.NAME@", "claire@customer", "<1@partnerdomain.com>"]
 )
