@@ -1,3 +1,4 @@
+from allauth.account.adapter import get_adapter
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
@@ -13,6 +14,6 @@ class SignedInRequest(HttpRequest):
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Who acts, for the audit: the signed-in account and the peer's network address."""
+    """Who acts, for the audit: the signed-in account and the client's network address."""
     user = request.user if isinstance(request.user, User) else None
-    return Actor(user, request.META["REMOTE_ADDR"] or None)
+    return Actor(user, get_adapter().get_client_ip(request))

@@ -1,6 +1,7 @@
 """A person's own account pages: app passwords."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -50,9 +51,13 @@ def _create(request: SignedInRequest) -> HttpResponse:
     form = AppPasswordForm(request.POST)
     if not form.is_valid():
         return _show(request, form)
-    _created, secret = create_app_password(
-        actor=actor_of(request), user=request.user, name=form.cleaned_data["name"]
-    )
+    try:
+        _created, secret = create_app_password(
+            actor=actor_of(request), user=request.user, name=form.cleaned_data["name"]
+        )
+    except ValidationError as refusal:
+        form.add_error(None, refusal)
+        return _show(request, form)
     answer = redirect("accounts:app_passwords")
     answer.set_cookie(
         COOKIE,

@@ -124,6 +124,15 @@ DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # The owner's role: only `migrate` and `flush` use it (accounts/owner.py).
 MIGRATE_DATABASE = env.db("MIGRATE_DATABASE_URL", default=env.str("DATABASE_URL"))
+# Only django-allauth's limits are in it, and they must hold for all web processes together. Redis
+# may be lost at any time, and nobody could sign in then; without PostgreSQL nobody can anyway.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "shared_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -150,6 +159,7 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "accounts.forms.NewPasswordForm",
     "reauthenticate": "accounts.forms.PasswordAgainForm",
 }
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("OUTGATE_WEB_PROXIES", default=0)
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "primary_address"
 ACCOUNT_LOGIN_METHODS = {"email"}

@@ -3,9 +3,11 @@
 import hmac
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from accounts.models import AppPassword, User
 from accounts.models.app_passwords import digest_secret, generate_secret
@@ -15,11 +17,26 @@ from smtp.address import AddressError, normalise_address
 # "Last used" is told to the minute's quarter of an hour: one write per mail would be too dear.
 LAST_USED_RESOLUTION = timedelta(minutes=15)
 
+# Each sign-in compares with all of them. Far more than anybody has mail programs.
+MOST = 50
+
 
 def create_app_password(*, actor: Actor, user: User, name: str) -> tuple[AppPassword, str]:
-    """Return the row and the secret, which is shown once and kept nowhere."""
+    """Return the row and the secret, which is shown once and kept nowhere.
+
+    Raise ValidationError where the account has too many.
+    """
     secret = generate_secret()
     with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if user.app_passwords.filter(revoked_at=None).count() >= MOST:
+            raise ValidationError(
+                _(
+                    "You have %(number)d app passwords, which is the most. Revoke one that you "
+                    "don't use any more, then create this one."
+                )
+                % {"number": MOST}
+            )
         app_password = AppPassword.objects.create(
             user=user, name=name, digest=digest_secret(secret)
         )

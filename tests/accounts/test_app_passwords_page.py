@@ -73,6 +73,16 @@ def test_it_needs_a_name(user):
     assert not AppPassword.objects.exists()
 
 
+def test_fifty_are_the_most_and_a_revoked_one_makes_room(user, owner):
+    rows = [make(owner, name=f"Program {number}") for number in range(50)]
+    html = user.post(PAGE, {"create": "", "name": "One more"}).content.decode()
+    assert "You have 50 app passwords, which is the most." in html
+    assert 'value="One more"' in html
+    user.post(PAGE, {"revoke": rows[0].pk})
+    user.post(PAGE, {"create": "", "name": "One more"})
+    assert owner.app_passwords.filter(revoked_at=None, name="One more").count() == 1
+
+
 def test_revoking_asks_first(user, owner):
     row = make(owner)
     assert (

@@ -1,12 +1,18 @@
 """What of django-allauth's pages is ours: where they lie, whom they let in and what they tell."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
+from django.core.cache import cache
+from django.test import Client
 
 from accounts.services.audit import SYSTEM
 from accounts.services.people import suspend_user
 from tests.conftest import PASSWORD
+from tests.processes import CHECKOUT
 
 NEW_PASSWORD = "another horse, battery, staple"
 SIGN_IN, RESET = "/sign-in/", "/password/reset/"
@@ -72,6 +78,53 @@ def test_support_changes_its_password_where_everybody_does(client, support):
     client.force_login(support)
     assert client.get("/support/password_change/").url == "/password/change/"
     assert client.get("/password/change/").status_code == 200
+
+
+@pytest.fixture
+def empty_cache(transactional_db):
+    cache.clear()
+    yield
+    cache.clear()
+
+
+IN_ANOTHER_PROCESS = """
+import sys, django
+django.setup()
+from django.test import Client
+address, password = sys.argv[1:]
+answer = Client(SERVER_NAME="localhost").post("/sign-in/", {"login": address, "password": password})
+print(answer.status_code, answer.content.decode())
+"""
+
+
+@pytest.mark.slow
+def test_tries_are_counted_for_all_web_processes_together(empty_cache, owner):
+    for _try in range(5):
+        sign_in(Client(SERVER_NAME="localhost"), owner, "a wrong password")
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, owner.primary_address, PASSWORD]
+    done = subprocess.run(
+        command, env=os.environ, cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("200 ")
+    assert "Too many tries with a wrong password" in done.stdout
+
+
+def test_behind_a_proxy_limits_count_the_client(client, owner, settings):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+
+    def tell(address, client_ip):
+        # What the client itself claims stands in front of what the proxy saw.
+        answer = client.post(
+            SIGN_IN,
+            {"login": address, "password": "a wrong password"},
+            headers={"X-Forwarded-For": f"192.0.2.1, {client_ip}"},
+        )
+        return answer.content.decode()
+
+    for number in range(10):
+        assert "do not match" in tell(f"{number}@yourdomain.com", "198.51.100.1")
+    assert "Too many tries" in tell("10@yourdomain.com", "198.51.100.1")
+    assert "do not match" in tell("10@yourdomain.com", "198.51.100.2")
 
 
 @pytest.mark.parametrize("page", ["/sign-in/", "/password/reset/"])
