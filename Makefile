@@ -1,5 +1,6 @@
 # make up     Outgate and its demo on this machine; Ctrl-C stops it
-# make test   everything the tests need, then all of them
+# make test   everything the tests need, then all of them but the soak
+# make soak   the long forms: half an hour, with figures
 # make lint   the checks that need no running service
 # make bench  figures, beside Postfix's
 PYTHON ?= python3
@@ -12,7 +13,7 @@ LINT_ENVIRONMENT := DJANGO_SETTINGS_MODULE=config.settings \
 	OUTGATE_RELAY_URL=smtp://localhost OUTGATE_BASE_URL=https://outgate.example \
 	DATABASE_URL=postgres://lint@localhost:1/lint REDIS_URL=redis://localhost:1
 
-.PHONY: up test lint bench
+.PHONY: up test soak lint bench
 
 # --with-parent: when make is killed, so is what it started.
 up:
@@ -23,6 +24,11 @@ test:
 	@.ci/packages
 	$(call install,requirements-dev.txt)
 	$(RUN) -m pytest
+
+soak:
+	@.ci/packages
+	$(call install,requirements-dev.txt)
+	$(RUN) -m pytest -m soak --capture=no
 
 lint:
 	$(call install,requirements-dev.txt)

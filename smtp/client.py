@@ -284,6 +284,8 @@ class Connection:
                     reply = await self._command(answer, Step.AUTH)
         else:
             raise SmtpFailure(FailureKind.AUTH_NOT_OFFERED, Step.AUTH)
+        if reply.is_positive and reply.code != 235:
+            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.AUTH)
         if reply.code != 235:
             raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, reply=reply)
 
@@ -321,6 +323,8 @@ class Connection:
             if first and line.step is Step.DATA and reply.code == 354:
                 # A dot now would send an empty message to the recipients that were accepted.
                 self.abort()
+            if first and first.reply is None:
+                break  # no answer that follows could be told whose it is
         return first
 
     async def _recover(self, refusal: SmtpFailure) -> None:

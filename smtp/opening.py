@@ -27,6 +27,9 @@ class Line:
         """None if the server agrees."""
         if reply.code == 354 if self.step is Step.DATA else 200 <= reply.code < 300:
             return None
+        if reply.is_positive:
+            # A yes to something else: the two sides no longer speak of the same command.
+            return SmtpFailure(FailureKind.CONNECTION_LOST, self.step)
         kind = FailureKind.REFUSED
         if self.step is Step.RCPT:
             kind = FailureKind.RECIPIENT_REFUSED

@@ -36,6 +36,7 @@ class PostOffice:
     ca_file: Path
     partner_password: str
     submission: Running
+    environment: dict[str, str]
 
     def captured(self, server: str) -> list[Message]:
         box = mailbox.Maildir(self.data_dir / "demo" / server, create=False)
@@ -64,19 +65,23 @@ class PostOffice:
 
     def upstream(self, **answers: bytes) -> Upstream:
         """A scripted server; a gateway to it has port `upstream_port` and TLS from the start."""
+        return Upstream(self.upstream_port, self.certificate, answers=answers)
+
+    @property
+    def certificate(self) -> tuple[Path, Path]:
+        """What servers at localhost show, and its key."""
         folder = self.data_dir / "certificates"
-        return Upstream(
-            self.upstream_port, (folder / "server.pem", folder / "key.pem"), answers=answers
-        )
+        return folder / "server.pem", folder / "key.pem"
 
     @property
     def log(self) -> str:
         return self.submission.output
 
-    def hears_of_changes(self) -> None:
+    def hears_of_changes(self, service: Running | None = None) -> None:
         """Wait until the service knows of all changes so far; the right to send ends with that."""
+        running = service or self.submission
         sums = RuleChange.objects.aggregate(total=Sum("amount"), newest=Max("id"))
-        until(lambda: "rules are at {total}/{newest}".format(**sums) in self.log, 1)
+        until(lambda: "rules are at {total}/{newest}".format(**sums) in running.output, 1)
 
 
 def _answers(port: int) -> bool:
@@ -112,7 +117,9 @@ def running_post_office(django_db_setup: None) -> Iterator[PostOffice]:
     ):
         for name in numbers.keys() - {"OUTGATE_HTTP_PORT"}:
             until(lambda port=numbers[name]: _answers(port), 30, lambda: submission.output)
-        yield PostOffice(data_dir, numbers, certificates.authority, password, submission)
+        yield PostOffice(
+            data_dir, numbers, certificates.authority, password, submission, environment
+        )
     shutil.rmtree(data_dir)
 
 

@@ -2,11 +2,14 @@
 
 import socket
 import ssl
+import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ANSWERS = {
+    "greeting": b"220 upstream.example\r\n",
     "EHLO": b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n",
     "AUTH": b"235 2.7.0 Welcome\r\n",
     "MAIL": b"250 2.1.0 OK\r\n",
@@ -18,31 +21,44 @@ ANSWERS = {
 }
 
 
+# What is said instead of an answer; the connection is closed afterwards.
+Fault = Callable[[ssl.SSLSocket], None]
+
+
 @dataclass
 class Upstream:
-    """Listens on `port` with TLS from the start, one connection after the other.
+    """Listens on `port` with TLS from the start, a thread for each connection.
 
     `answers` override the usual ones by verb (or by the whole line); an empty answer closes the
-    connection instead. `content` is how many octets of content have come so far.
+    connection instead. At `hold` it says nothing until `release`: a verb, "greeting",
+    "content" or ".".
+    `content` is how many octets of content have come so far, `taken` how many messages got their
+    answer; each Message-ID is kept as often as it had its final dot.
     """
 
     port: int
     certificates: tuple[Path, Path]
-    answers: dict[str, bytes] = field(default_factory=dict)
+    answers: dict[str, bytes | Fault] = field(default_factory=dict)
+    hold: str = ""
     content: int = 0
     commands: list[str] = field(default_factory=list)
     dots: int = 0
+    taken: int = 0
+    message_ids: list[bytes] = field(default_factory=list)
 
     def __enter__(self) -> "Upstream":
+        self.holding = threading.Event()
+        self._released = threading.Event()
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(*self.certificates)
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         self._open: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._listen)]
+        self._threads[0].start()
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.release()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in self._open:
@@ -50,51 +66,80 @@ class Upstream:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # closed already
-        self._thread.join(10)
+        for thread in self._threads:
+            thread.join(10)
 
-    def _serve(self) -> None:
+    def release(self) -> None:
+        """Say what was held back, and hold nothing from now on."""
+        self.hold = ""
+        self._released.set()
+
+    def _listen(self) -> None:
         while True:
             try:
                 plain, _peer = self._listener.accept()
             except OSError:
                 return
             self._open.append(plain)
-            try:
-                with self._tls.wrap_socket(plain, server_side=True) as connection:
-                    self._open.append(connection)
-                    self._talk(connection)
-            except OSError:
-                continue  # the client broke off: some tests are about that
+            self._threads.append(threading.Thread(target=self._serve, args=[plain]))
+            self._threads[-1].start()
 
-    def _talk(self, connection: socket.socket) -> None:
-        connection.sendall(self.answers.get("greeting", b"220 upstream.example\r\n"))
+    def _serve(self, plain: socket.socket) -> None:
+        try:
+            with self._tls.wrap_socket(plain, server_side=True) as connection:
+                self._open.append(connection)
+                self._talk(connection)
+        except OSError:
+            return  # the client broke off: some tests are about that
+
+    def _talk(self, connection: ssl.SSLSocket) -> None:
+        if not self._say(connection, "greeting"):
+            return
         lines = connection.makefile("rb")
         for line in lines:
             command = line.decode().strip()
             self.commands.append(command if not command.startswith("AUTH") else "AUTH")
-            answer = self._answer(command)
-            if not answer:
-                return
-            connection.sendall(answer)
-            if answer.startswith(b"354"):
+            said = self._say(connection, command)
+            if said.startswith(b"354"):
+                self._wait_at("content")
                 if not self._take_content(lines):
                     return
-                self.dots += 1
-                answer = self._answer(".")
-                if not answer:
-                    return
-                connection.sendall(answer)
-            if command == "QUIT":
+                said = self._say(connection, ".")
+                self.taken += bool(said)
+            if not said or command == "QUIT":
                 return
 
-    def _answer(self, command: str) -> bytes:
-        verb = command.split(" ", 1)[0].upper()
+    def _say(self, connection: ssl.SSLSocket, command: str) -> bytes:
+        """What was answered; nothing if the connection is to be closed."""
+        verb = command.split(" ", 1)[0].upper() if command != "greeting" else command
+        self._wait_at(verb)
         default = ANSWERS.get(verb, b"500 5.5.1 What?\r\n")
-        return self.answers.get(command, self.answers.get(verb, default))
+        answer = self.answers.get(command, self.answers.get(verb, default))
+        if callable(answer):
+            answer(connection)
+            return b""
+        if answer:
+            connection.sendall(answer)
+        return answer
+
+    def _wait_at(self, step: str) -> None:
+        if self.hold == step:
+            self.holding.set()
+            self._released.wait()
 
     def _take_content(self, lines) -> bool:
+        message_id = b""
         for line in lines:
             if line == b".\r\n":
+                self.message_ids.append(message_id)
+                self.dots += 1
                 return True
+            if line.startswith(b"Message-ID:"):
+                message_id = line.strip()
             self.content += len(line)
         return False
+
+
+def reset(connection: ssl.SSLSocket) -> None:
+    """Let the close that follows be an RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
