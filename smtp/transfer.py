@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from smtp.reply import Reply
 from smtp.session import MessageSink
 
-# With less, reading would stop and start for every read of a TLS connection.
-HIGH_WATER = 131_072
+# One read of a busy TLS connection may bring as much again. With many large messages at once most
+# of the service's memory lies here and in TLS.
+HIGH_WATER = 65_536
 
 
 class ClientGoneError(Exception):

@@ -10,6 +10,8 @@ from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply, ReplyError, ReplyParser
 
 _TLS_SHUTDOWN = 5.0
+# What may wait for the other side before writing stops; TLS transports would take 512 kB.
+_UNSENT = 65_536
 _MAX_QUEUED = 1_024  # replies nobody has asked for: no message has so many recipients
 
 
@@ -78,6 +80,7 @@ class Wire(asyncio.Protocol):
         )
         if transport is None:
             raise ConnectionResetError("closed during the handshake")
+        transport.set_write_buffer_limits(_UNSENT)
         self._transport = transport
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import ssl
 
@@ -37,8 +38,15 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+def raise_file_limit() -> None:
+    """Let this process have as many connections as the machine allows: many start with 1,024."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+
+
 async def serve() -> None:
     """Listen until SIGTERM or SIGINT; then let messages under way finish."""
+    raise_file_limit()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
