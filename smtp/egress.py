@@ -2,13 +2,15 @@
 
 Names are looked up by the system's resolver (`getaddrinfo`), not by dnspython: the hosts file and
 the search order that the operator configured must hold here as for every other program on the
-machine.
+machine. They wait on threads of their own: a name whose servers are silent must not keep the
+organisation's own relay from being looked up, nor an event loop from ending.
 """
 
 import asyncio
 import re
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
@@ -18,6 +20,9 @@ import idna
 from smtp.failure import FailureKind, SmtpFailure, Step
 
 SUBMISSION_PORTS = frozenset({465, 587, 2525})
+
+LOOK_UP_SECONDS = 5.0  # what has not been answered by then does not exist
+_LOOK_UPS = ThreadPoolExecutor(32, thread_name_prefix="look-up")
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL}\Z")
@@ -63,12 +68,19 @@ class Endpoint(NamedTuple):
     port: int
 
 
+def system_look_up(name: str) -> list[str]:
+    """The name's addresses in the resolver's order. Raises OSError; waits as long as it does."""
+    answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [str(answer[4][0]) for answer in answers]
+
+
 @dataclass(frozen=True)
 class EgressGuard:
     """Where a connection may go: all answers public, or inside `allowed_networks`."""
 
     allowed_networks: Sequence[IPv4Network | IPv6Network] = ()
     ports: Collection[int] = SUBMISSION_PORTS
+    look_up: Callable[[str], list[str]] = system_look_up
 
     async def resolve(self, host: str, port: int) -> list[Endpoint]:
         """The literals that may be connected to, in the resolver's order.
@@ -78,10 +90,26 @@ class EgressGuard:
         """
         if port not in self.ports:
             raise SmtpFailure(FailureKind.PORT_NOT_ALLOWED, Step.RESOLVE)
-        addresses = await _look_up(host)
+        addresses = await self._addresses(host)
         if not addresses or not all(self._permits(address) for address in addresses):
             raise SmtpFailure(FailureKind.NO_PUBLIC_ADDRESS, Step.RESOLVE)
         return [Endpoint(str(address), port) for address in addresses]
+
+    async def _addresses(self, host: str) -> list[IPv4Address | IPv6Address]:
+        name = ascii_host(host)
+        if name is None:
+            return []
+        if (literal := _literal(name)) is not None:
+            return [literal]
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                answers = await loop.run_in_executor(_LOOK_UPS, self.look_up, name)
+        except (
+            OSError
+        ):  # the name does not exist, the resolver is away or silent: all one to a user
+            return []
+        return list(dict.fromkeys(ip_address(answer) for answer in answers))
 
     def _permits(self, address: IPv4Address | IPv6Address) -> bool:
         return is_public(address) or any(address in network for network in self.allowed_networks)
@@ -121,16 +149,3 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
         return ip_address(host)
     except ValueError:
         return None
-
-
-async def _look_up(host: str) -> list[IPv4Address | IPv6Address]:
-    name = ascii_host(host)
-    if name is None:
-        return []
-    if (literal := _literal(name)) is not None:
-        return [literal]
-    try:
-        answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError:  # the name does not exist, or the resolver is away: one and the same to a user
-        return []
-    return list(dict.fromkeys(ip_address(answer[4][0]) for answer in answers))

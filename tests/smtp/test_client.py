@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
-from typing import cast
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -312,17 +311,16 @@ def test_what_was_offered_before_tls_does_not_count_after_it(
 # Where a guard lets it go
 
 
-class Resolver(asyncio.SelectorEventLoop):
-    """A loop whose resolver says loopback, and what was asked of it."""
+class Resolver:
+    """A resolver that says loopback, and what was asked of it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.answers = ["127.0.0.1"]
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def getaddrinfo(self, host, port, **_):
-        self.asked.append(host)
-        return [(None, None, None, "", (address, port or 0)) for address in self.answers]
+    def __call__(self, name: str) -> list[str]:
+        self.asked.append(name)
+        return self.answers
 
 
 async def guarded(port: int, guard: EgressGuard, authority: Authority) -> str:
@@ -343,25 +341,25 @@ def test_the_name_is_looked_up_once_and_is_what_the_certificate_must_carry(
     async def play(stage: Stage) -> None:
         await stage.hello()
 
-    async def dialogue(loop: Resolver) -> None:
+    async def dialogue() -> None:
         context = authority.server_context(names=("smtp.partner.example",))
+        resolver = Resolver("127.0.0.1")
         async with playing(play, tls=context) as theatre:
-            loop.asked.clear()
-            guard = EgressGuard([ip_network("127.0.0.0/8")], {theatre.port})
+            guard = EgressGuard([ip_network("127.0.0.0/8")], {theatre.port}, resolver)
             assert await guarded(theatre.port, guard, authority) == "127.0.0.1"
-            assert loop.asked == ["smtp.partner.example"]
+            assert resolver.asked == ["smtp.partner.example"]
 
-    with asyncio.Runner(loop_factory=Resolver) as runner:
-        runner.run(dialogue(cast("Resolver", runner.get_loop())))
+    asyncio.run(dialogue())
 
 
 @pytest.mark.parametrize("answers", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], []])
 def test_a_refused_name_is_never_connected_to(authority: Authority, answers: list[str]) -> None:
-    async def dialogue(loop: Resolver) -> None:
+    async def dialogue() -> None:
+        resolver = Resolver(*answers)
         async with playing(silent) as theatre:
-            loop.answers = answers
+            guard = EgressGuard(ports={theatre.port}, look_up=resolver)
             with pytest.raises(SmtpFailure) as caught:
-                await guarded(theatre.port, EgressGuard(ports={theatre.port}), authority)
+                await guarded(theatre.port, guard, authority)
             assert caught.value.kind is FailureKind.NO_PUBLIC_ADDRESS
             with pytest.raises(SmtpFailure) as caught:
                 await guarded(theatre.port, EgressGuard(), authority)
@@ -369,8 +367,7 @@ def test_a_refused_name_is_never_connected_to(authority: Authority, answers: lis
             await asyncio.sleep(0.05)
             assert not theatre.stages
 
-    with asyncio.Runner(loop_factory=Resolver) as runner:
-        runner.run(dialogue(cast("Resolver", runner.get_loop())))
+    asyncio.run(dialogue())
 
 
 # What is not a mail server, and what a mail server says
@@ -771,10 +768,11 @@ def test_a_first_address_that_is_silent_leaves_time_for_the_second(authority: Au
     async def play(stage: Stage) -> None:
         await stage.hello()
 
-    async def dialogue(loop: Resolver) -> None:
+    async def dialogue() -> None:
+        resolver = Resolver("127.0.0.2", "127.0.0.1")
         context = authority.server_context(names=("smtp.partner.example",))
         async with playing(play, tls=context) as theatre:
-            guard = EgressGuard([ip_network("127.0.0.0/8")], {theatre.port})
+            guard = EgressGuard([ip_network("127.0.0.0/8")], {theatre.port}, resolver)
             with contextlib.ExitStack() as stack:
                 full = stack.enter_context(socket.socket())
                 full.bind(("127.0.0.2", theatre.port))
@@ -784,11 +782,9 @@ def test_a_first_address_that_is_silent_leaves_time_for_the_second(authority: Au
                     waiting = stack.enter_context(socket.socket())
                     waiting.setblocking(False)
                     waiting.connect_ex(("127.0.0.2", theatre.port))
-                loop.answers = ["127.0.0.2", "127.0.0.1"]
                 assert await guarded(theatre.port, guard, authority) == "127.0.0.1"
 
-    with asyncio.Runner(loop_factory=Resolver) as runner:
-        runner.run(dialogue(cast("Resolver", runner.get_loop())))
+    asyncio.run(dialogue())
 
 
 def test_who_gives_up_while_the_server_thinks_says_nothing_more(

@@ -1,10 +1,12 @@
 import asyncio
+import threading
+import time
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from smtp.egress import EgressGuard, ascii_host, is_public
-from smtp.failure import FailureKind, SmtpFailure
+from smtp.egress import LOOK_UP_SECONDS, EgressGuard, ascii_host, is_public
+from smtp.failure import FailureKind, SmtpFailure, Step
 
 REFUSED = [
     "localhost",
@@ -123,23 +125,42 @@ def test_other_ports_are_named_as_such(port: int) -> None:
     assert resolve("8.8.8.8", EgressGuard(ports={25}), 25) == [("8.8.8.8", 25)]
 
 
-class MixedAnswers(asyncio.SelectorEventLoop):
-    """A loop whose resolver gives a public answer and a private one."""
-
-    async def getaddrinfo(self, host, port, **_):
-        return [(None, None, None, "", (address, 0)) for address in ("8.8.8.8", "10.0.0.1")]
-
-
 def test_one_private_answer_refuses_all() -> None:
-    with asyncio.Runner(loop_factory=MixedAnswers) as runner:
-        with pytest.raises(SmtpFailure) as caught:
-            runner.run(EgressGuard().resolve("mixed.example", 587))
-        assert caught.value.kind is FailureKind.NO_PUBLIC_ADDRESS
-        allowing = EgressGuard([ip_network("10.0.0.0/8")])
-        assert runner.run(allowing.resolve("mixed.example", 587)) == [
-            ("8.8.8.8", 587),
-            ("10.0.0.1", 587),
-        ]
+    def mixed(name: str) -> list[str]:
+        return ["8.8.8.8", "10.0.0.1"]
+
+    with pytest.raises(SmtpFailure) as caught:
+        resolve("mixed.example", EgressGuard(look_up=mixed))
+    assert caught.value.kind is FailureKind.NO_PUBLIC_ADDRESS
+    allowing = EgressGuard([ip_network("10.0.0.0/8")], look_up=mixed)
+    assert resolve("mixed.example", allowing) == [("8.8.8.8", 587), ("10.0.0.1", 587)]
+
+
+def test_a_silent_name_server_is_waited_for_no_longer_than_laid_down() -> None:
+    """And it holds up nobody: neither the end of the loop nor who looks up another name."""
+    released = threading.Event()
+
+    def silent(name: str) -> list[str]:
+        return ["8.8.8.8"] if name == "answers.example" else [str(released.wait())]
+
+    async def ask() -> float:
+        guard = EgressGuard(look_up=silent)
+        begun = time.monotonic()
+        hanging = [asyncio.create_task(guard.resolve("silent.example", 587)) for _ in range(10)]
+        await guard.resolve("answers.example", 587)
+        quick = time.monotonic() - begun
+        outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {
+            str(SmtpFailure(FailureKind.NO_PUBLIC_ADDRESS, Step.RESOLVE))
+        }
+        return quick
+
+    begun = time.monotonic()
+    try:
+        assert asyncio.run(ask()) < LOOK_UP_SECONDS / 2
+        assert LOOK_UP_SECONDS <= time.monotonic() - begun < LOOK_UP_SECONDS * 1.5
+    finally:
+        released.set()
 
 
 def test_host_names_become_a_labels() -> None:

@@ -27,7 +27,7 @@ Fault = Callable[[ssl.SSLSocket], None]
 
 @dataclass
 class Upstream:
-    """Listens on `port` with TLS from the start, a thread for each connection.
+    """Listens on `port` of `host` with TLS from the start, a thread for each connection.
 
     `answers` override the usual ones by verb (or by the whole line); an empty answer closes the
     connection instead. At `hold` it says nothing until `release`: a verb, "greeting",
@@ -40,6 +40,7 @@ class Upstream:
     certificates: tuple[Path, Path]
     answers: dict[str, bytes | Fault] = field(default_factory=dict)
     hold: str = ""
+    host: str = "127.0.0.1"
     content: int = 0
     commands: list[str] = field(default_factory=list)
     dots: int = 0
@@ -51,7 +52,7 @@ class Upstream:
         self._released = threading.Event()
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(*self.certificates)
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self._listener = socket.create_server((self.host, self.port), backlog=256)
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._listen)]
         self._threads[0].start()
