@@ -29,6 +29,7 @@ soak:
 	@.ci/packages
 	$(call install,requirements-dev.txt)
 	$(RUN) -m pytest -m soak --capture=no
+	$(RUN) -m pytest tests/smtp/test_fuzz.py --hypothesis-profile=soak --timeout=3600
 
 lint:
 	$(call install,requirements-dev.txt)

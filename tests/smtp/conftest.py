@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.smtp.certificates import Authority
 
@@ -29,3 +30,7 @@ def run(request: pytest.FixtureRequest) -> Run:
             return loop_runner.run(limited(work))
 
     return runner
+
+
+# `make soak` asks for it.
+settings.register_profile("soak", max_examples=20_000, deadline=None)

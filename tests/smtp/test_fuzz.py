@@ -2,17 +2,23 @@
 
 import asyncio
 import contextlib
+import ssl
+from ipaddress import ip_address
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smtp.address import AddressError, normalise_address, parse_from, parse_path
+from smtp.client import Connection, Credential, Security, Server, SmtpFailure, Timeouts
 from smtp.connection import SmtpServerProtocol
 from smtp.counter import ConnectionCounter
 from smtp.header import HeaderBlock, HeaderError
+from smtp.proxy import ProxyError, parse_proxy_header
 from smtp.reply import Reply, ReplyError, ReplyParser
 from smtp.service import Service
 from smtp.session import Limits
+from smtp.wire import Wire
 from tests.smtp.certificates import Authority
 from tests.smtp.fakes import Recorder
 
@@ -120,7 +126,7 @@ class Pipe(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, max_size=8))
 def test_the_server_answers_whatever_comes_with_replies_only(
     authority: Authority, chunks: list[bytes]
@@ -154,3 +160,98 @@ def test_the_server_answers_whatever_comes_with_replies_only(
 
 
 CONTEXTS: dict = {}
+
+
+# A dialogue in which all goes well.
+GOOD = [
+    b"220 hi\r\n",
+    b"250-hi\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n",
+    b"235 ok\r\n",
+    b"250 ok\r\n250 ok\r\n354 go\r\n",
+    b"250 taken\r\n",
+]
+ANSWERS = st.sampled_from(
+    [
+        *GOOD,
+        *(b"250 ok\r\n", b"354 go\r\n", b"334 x\r\n", b"421 bye\r\n", b"450 no\r\n"),
+        *(b"550 no\r\n", b"250-SIZE 9\r\n250 SIZE x\r\n", b"250 \xff\xfe\r\n", b"\r\n", b"2"),
+        b"250-" + b"x" * 5_000,
+    ]
+)
+SOON = Timeouts(connect=0.01, command=0.01, content=0.01, final=0.01)
+
+
+class Upstream(Pipe):
+    """Answers each write with what stands next in `script`, then closes."""
+
+    def __init__(self, wire: Wire, script: list[bytes]) -> None:
+        super().__init__()
+        self._wire = wire
+        self._script = list(script)
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        asyncio.get_running_loop().call_soon(self.answer)
+
+    def answer(self) -> None:
+        if self._script:
+            self._wire.data_received(self._script.pop(0))
+        else:
+            self._wire.connection_lost(None)
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(GOOD)), st.lists(ANSWERS | TEXT, max_size=6))
+def test_the_client_makes_a_reply_or_a_failure_of_whatever_a_server_says(
+    good: int, script: list[bytes]
+) -> None:
+    async def dialogue() -> Reply:
+        wire = Wire()
+        upstream = Upstream(wire, [*GOOD[:good], *script])
+        wire.connection_made(upstream)
+        server = Server("localhost", 587, Security.NONE)
+        connection = Connection(wire, server, Credential("user", "secret"), SOON)
+        asyncio.get_running_loop().call_soon(upstream.answer)
+        try:
+            await connection.sign_on(ssl.create_default_context(), "mail.example.com")
+            await connection.start_message("a@example.com", ["b@example.com"])
+            await connection.write(b"Subject: x\r\n\r\n")
+            reply = await connection.finish()
+        except SmtpFailure:
+            assert not connection.reusable or b"MAIL" in upstream.written
+            raise
+        # No answer counts that was not one to the final dot.
+        assert upstream.written.endswith(b"\r\n.\r\n")
+        assert reply.code // 100 in {2, 4, 5}
+        return reply
+
+    with contextlib.suppress(SmtpFailure):
+        asyncio.run(asyncio.wait_for(dialogue(), 5))
+
+
+PROXY_WORDS = st.sampled_from(
+    [
+        *(b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"192.0.2.1 ", b"2001:db8::1 ", b"25 587"),
+        *(b"\r\n", b"\r\n\r\n\0\r\nQUIT\n", b"\x20", b"\x21\x11\0\x0c", b"\x21\x21\0\x24"),
+        *(b"\x7f\0\0\1" * 3, b"\xff" * 12, b"EHLO x\r\n"),
+    ]
+)
+
+
+@given(st.lists(PROXY_WORDS | st.binary(max_size=6), max_size=10).map(b"".join))
+def test_proxy_headers(raw: bytes) -> None:
+    """Read whole as byte by byte; who it names is an address."""
+    whole = _origin(raw)
+    for end in range(len(raw)):
+        early = _origin(raw[:end])
+        assert early is None or early == whole
+    if whole not in (None, "refused"):
+        assert 0 < whole.length <= len(raw)
+        assert whole.address is None or ip_address(whole.address)
+
+
+def _origin(raw: bytes) -> Any:
+    try:
+        return parse_proxy_header(raw)
+    except ProxyError:
+        return "refused"
