@@ -1,6 +1,6 @@
 # make up     Outgate and its demo on this machine; Ctrl-C stops it
 # make test   everything the tests need, then all of them but the soak
-# make soak   the long forms: half an hour, with figures
+# make soak   the long forms, with figures: about 45 minutes
 # make lint   the checks that need no running service
 # make bench  figures, beside Postfix's
 PYTHON ?= python3
