@@ -121,13 +121,16 @@ class Pipe(asyncio.Transport):
 
     abort = close
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(TEXT, max_size=8))
+@given(st.lists(TEXT | st.just(b"QUIT\r\n"), max_size=8))
 def test_the_server_answers_whatever_comes_with_replies_only(
     authority: Authority, chunks: list[bytes]
 ) -> None:
