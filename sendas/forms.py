@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy
 from accounts.models import User
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import Details, clean_new_address
-from sendas.services.connection import ConnectionTestError, GatewaySettings
+from sendas.services.connection import GatewaySettings
+from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import CODE_DIGITS
 from smtp.address import AddressError, normalise_address
 

@@ -5,7 +5,7 @@ from functools import cache
 
 from django.conf import settings
 
-from smtp.client import Connection, Credential, Server, client_tls_context, connect
+from smtp.client import Connection, Credential, Server, Timeouts, client_tls_context, connect
 from smtp.egress import EgressGuard
 from smtp.relay_url import parse_relay_url
 
@@ -23,7 +23,9 @@ def tls_context() -> ssl.SSLContext:
     return client_tls_context()
 
 
-async def open_gateway(server: Server, credential: Credential) -> Connection:
+async def open_gateway(
+    server: Server, credential: Credential, *, timeouts: Timeouts | None = None
+) -> Connection:
     """Connect and sign in to a server that a person named. Raises smtp.client.SmtpFailure."""
     return await connect(
         server,
@@ -31,6 +33,7 @@ async def open_gateway(server: Server, credential: Credential) -> Connection:
         guard=egress_guard(),
         tls=tls_context(),
         hostname=settings.OUTGATE_HOSTNAME,
+        timeouts=timeouts,
     )
 
 

@@ -39,7 +39,8 @@ from sendas.services.addresses import (
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
-from sendas.services.connection import ConnectionTestError, GatewaySettings
+from sendas.services.connection import GatewaySettings
+from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from smtp.address import split_address
 

@@ -168,6 +168,18 @@ class Connection:
         await self._recover(refusal)
         raise refusal
 
+    async def try_sender(self, sender: str) -> None:
+        """MAIL, then RSET: whether the server takes mail from `sender`. Raises SmtpFailure."""
+        self._check_fit(None, "7BIT", smtputf8=False)
+        mail, *_later = opening(sender, [], size=None, body="7BIT", smtputf8=False)
+        self._is_idle = False
+        refusal = mail.judge(await self._command(mail.encoded, mail.step))
+        if refusal:
+            await self._recover(refusal)
+            raise refusal
+        with contextlib.suppress(SmtpFailure):  # nothing depends on the answer
+            await self.rset()
+
     async def write(self, chunk: bytes) -> None:
         """Send content that is dot-stuffed and has CRLF line ends; waits while the server is full.
 

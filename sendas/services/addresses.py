@@ -255,7 +255,7 @@ def _check_gateway(user: User, address: str, gateway: GatewaySettings) -> None:
         raise ValidationError(
             _("Own servers are off for your account. Your administrator can turn them on.")
         )
-    check_connection(user=user, gateway=gateway)
+    check_connection(user=user, address=address, gateway=gateway)
 
 
 def _with_stored_password(send_as: SendAs, gateway: GatewaySettings) -> GatewaySettings:

@@ -28,6 +28,18 @@ class PartnerServer:
     port: int = 0
     tried: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    refused_senders: dict[str, str] = field(default_factory=dict)
+    senders: list[str] = field(default_factory=list)
+    sign_in_reply: str = ""
+
+    async def handle_MAIL(  # noqa: N802 aiosmtpd's name
+        self, server: object, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.senders.append(address)
+        if address in self.refused_senders:
+            return self.refused_senders[address]
+        envelope.mail_from = address
+        return "250 2.1.0 Ok"
 
     async def handle_RCPT(  # noqa: N802 aiosmtpd's name
         self, server: object, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -46,6 +58,8 @@ class PartnerServer:
         self, server: object, session: Session, envelope: Envelope, kind: str, sent: LoginPassword
     ) -> AuthResult:
         self.tried.append(sent.password.decode())
+        if self.sign_in_reply:
+            return AuthResult(success=False, handled=False, message=self.sign_in_reply)
         if sent == LoginPassword(PARTNER.encode(), CANARY.encode()):
             return AuthResult(success=True)
         return AuthResult(success=False, handled=False)

@@ -32,7 +32,7 @@ from sendas.services.addresses import (
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
-from sendas.services.connection import ConnectionTestError
+from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import send_proof
 from tests.sendas.conftest import (
     CANARY,

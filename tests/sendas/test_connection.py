@@ -1,10 +1,13 @@
 """The words for each way a connection test ends, against real servers."""
 
+import asyncio
+import html
 import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from django.db import connection as database
@@ -12,20 +15,25 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from sendas.models import ConnectionTest
-from sendas.services import connection
-from sendas.services.connection import ConnectionTestError, TestStep
-from tests.sendas.conftest import CANARY, gateway_at, partner_server
+from sendas.services import connection, outcomes
+from sendas.services.outcomes import ConnectionTestError, TestStep
+from sendas.services.sign_in_replies import Refusal, judge_refusal
+from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.reply import Reply, ReplyParser
+from tests.sendas.bad_servers import BAD_SERVERS, stalling_at_sign_in
+from tests.sendas.conftest import CANARY, PARTNER, gateway_at, partner_server
+from tests.smtp.certificates import Authority
 
 
 def refusal(user, gateway) -> ConnectionTestError:
     with pytest.raises(ConnectionTestError) as caught:
-        connection.check_connection(user=user, gateway=gateway)
+        connection.check_connection(user=user, address=PARTNER, gateway=gateway)
     assert CANARY not in caught.value.text + caught.value.reply + repr(caught.value)
     return caught.value
 
 
 def test_a_server_that_accepts_the_password_passes(owner, partner):
-    connection.check_connection(user=owner, gateway=gateway_at(partner.port))
+    connection.check_connection(user=owner, address=PARTNER, gateway=gateway_at(partner.port))
     assert partner.tried == [CANARY]
 
 
@@ -34,7 +42,7 @@ def test_tls_from_the_start_passes_too(owner, trusted, open_ports):
     with partner_server(tls_from_start=tls, auth_require_tls=False) as server:
         open_ports(server.port)
         gateway = gateway_at(server.port, security_mode="ssl")
-        connection.check_connection(user=owner, gateway=gateway)
+        connection.check_connection(user=owner, address=PARTNER, gateway=gateway)
     assert server.tried == [CANARY]
 
 
@@ -119,7 +127,7 @@ def test_private_and_missing_names_have_one_text_and_one_time(owner, settings):
 def test_a_port_that_the_operator_did_not_allow_is_named(owner):
     error = refusal(owner, gateway_at(25))
     assert (error.step, error.field) == (TestStep.NAME, "port")
-    assert "Port 25" in error.text
+    assert "does not allow port 25" in error.text
 
 
 def test_our_own_servers_are_no_gateway(owner, settings, open_ports):
@@ -141,7 +149,7 @@ def test_ten_tests_an_hour_and_no_more(owner, colleague, partner):
     since_midnight = possible - possible.replace(hour=0, minute=0, second=0)
     assert (told - since_midnight) % timedelta(days=1) < timedelta(minutes=1)
     assert partner.tried == []
-    connection.check_connection(user=colleague, gateway=gateway_at(partner.port))
+    connection.check_connection(user=colleague, address=PARTNER, gateway=gateway_at(partner.port))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -163,3 +171,93 @@ def test_tests_at_once_count_each_other(owner):
 def test_the_settings_never_show_the_password():
     assert CANARY not in repr(gateway_at(587))
     assert CANARY not in f"{gateway_at(587)}"
+
+
+@pytest.fixture
+def other_authority(tmp_path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.mark.parametrize("bad", BAD_SERVERS, ids=lambda bad: bad.name)
+def test_each_bad_server_has_words_of_its_own(owner, trusted, other_authority, open_ports, bad):
+    with bad.opened(trusted, other_authority) as port:
+        open_ports(port)
+        error = refusal(owner, gateway_at(port))
+    assert bad.words in html.escape(error.text)
+    assert error.topic in outcomes.TOPICS
+    others = {other.words for other in BAD_SERVERS} - {bad.words}
+    assert not [words for words in others if words in html.escape(error.text)]
+    assert "secret_banner" not in error.text + error.reply
+
+
+def test_login_is_used_where_it_is_the_only_way(owner, trusted, open_ports):
+    tls = trusted.server_context()
+    with partner_server(tls_context=tls, auth_exclude_mechanism=["PLAIN"]) as server:
+        open_ports(server.port)
+        connection.check_connection(user=owner, address=PARTNER, gateway=gateway_at(server.port))
+    assert server.tried == [CANARY]
+
+
+def test_the_address_is_offered_as_sender_and_nothing_is_sent(owner, partner):
+    connection.check_connection(user=owner, address=PARTNER, gateway=gateway_at(partner.port))
+    assert partner.senders == [PARTNER]
+    partner.refused_senders[PARTNER] = "553 5.7.1 Not yours"
+    error = refusal(owner, gateway_at(partner.port))
+    assert (error.step, error.field) == (TestStep.SENDER, "username")
+    assert error.reply == "553 5.7.1 Not yours"
+
+
+def test_a_server_that_stalls_at_the_sign_in_is_told_from_a_foreign_one(owner, trusted, open_ports):
+    with stalling_at_sign_in(trusted, trusted) as port:
+        open_ports(port)
+        begun = time.monotonic()
+        error = refusal(owner, gateway_at(port))
+        assert time.monotonic() - begun < connection.TEST_SECONDS + 1
+    assert "stopped answering at the sign-in" in error.text
+
+
+def test_work_that_never_ends_ends_in_time_even_if_a_thread_goes_on():
+    """The system's resolver blocks a thread while its servers are away."""
+    done = Event()
+
+    async def look_up() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, done.wait)
+
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connection.run_within(0.2, look_up())
+    assert time.monotonic() - begun < 5
+    done.set()
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning"),
+    [
+        ("534-5.7.9 Application-specific password required. Learn more", Refusal.APP_PASSWORD),
+        ("535 5.7.8 Please use an app password", Refusal.APP_PASSWORD),
+        ("535 5.7.8 Application password needed", Refusal.APP_PASSWORD),
+        ("535 5.7.8 Use an app-specific password", Refusal.APP_PASSWORD),
+        ("535 5.7.8 Username and Password not accepted", Refusal.WRONG_PASSWORD),
+        ("535 5.7.139 Authentication unsuccessful, the user credentials were incorrect",
+         Refusal.WRONG_PASSWORD),
+        ("535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+         Refusal.PASSWORDS_OFF),
+        ("535 5.7.139 SmtpClientAuthentication is disabled for the Mailbox", Refusal.PASSWORDS_OFF),
+        ("534 5.7.14 Please log in with your web browser", Refusal.WRONG_PASSWORD),
+        ("454 4.7.0 Too many login attempts", Refusal.PUT_OFF),
+        ("432 4.7.12 A password transition is needed", Refusal.PUT_OFF),
+    ],
+)  # fmt: skip
+def test_what_servers_say_about_a_sign_in_is_mapped_once(reply, meaning):
+    (parsed,) = ReplyParser().feed(reply.replace("-", " ", 1).encode() + b"\r\n")
+    assert judge_refusal(parsed) == meaning
+
+
+def test_a_known_provider_says_what_it_wants_instead_of_a_password():
+    reply = Reply(535, "5.7.8", "Username and Password not accepted")
+    failure = SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, reply=reply)
+    about = {"port": 587, "address": PARTNER}
+    error = outcomes.explain_outcome(failure, host="smtp.gmail.com", **about)
+    assert "Google: Turn on 2-Step Verification" in error.text
+    error = outcomes.explain_outcome(failure, host="smtp.partnerdomain.com", **about)
+    assert "Google" not in error.text
