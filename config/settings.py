@@ -35,6 +35,14 @@ OUTGATE_EGRESS_NETWORKS = tuple(
 OUTGATE_EGRESS_PORTS = frozenset(
     int(port) for port in env.list("OUTGATE_EGRESS_PORTS", default=["465", "587", "2525"])
 )
+# Whether the server of an outside address is looked for; resolvers as address or address#port.
+OUTGATE_FIND_SETTINGS = env.bool("OUTGATE_FIND_SETTINGS", default=True)
+OUTGATE_DNS_SERVERS = tuple(
+    (address, int(port or "53"))
+    for address, _, port in (
+        text.partition("#") for text in env.list("OUTGATE_DNS_SERVERS", default=[])
+    )
+)
 OUTGATE_HOSTNAME = env.str("OUTGATE_HOSTNAME", default=urlsplit(BASE_URL).hostname)
 OUTGATE_SUBMISSION_HOST = env.str("OUTGATE_SUBMISSION_HOST", default="127.0.0.1")
 OUTGATE_SUBMISSION_PORT = env.int("OUTGATE_SUBMISSION_PORT", default=1587)

@@ -214,6 +214,8 @@ def service_environment(
         "OUTGATE_SUBMISSION_HOST": LOOPBACK,
         "OUTGATE_TLS_CERT_FILE": str(certificates.server),
         "OUTGATE_TLS_KEY_FILE": str(certificates.server_key),
+        # The demo's domains are examples: nobody is asked about them.
+        "OUTGATE_FIND_SETTINGS": "false",
         "OUTGATE_EGRESS_NETWORKS": "127.0.0.0/8,::1/128",
         "OUTGATE_EGRESS_PORTS": f"465,587,2525,{port['OUTGATE_DEMO_PARTNER_PORT']}",
         "OUTGATE_FROM_ADDRESS": f"outgate@{DOMAIN}",

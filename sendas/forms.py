@@ -12,6 +12,7 @@ from accounts.models import User
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import Details, clean_new_address
 from sendas.services.connection import GatewaySettings
+from sendas.services.discovery import Proposal
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import CODE_DIGITS
 from smtp.address import AddressError, normalise_address
@@ -147,9 +148,18 @@ class ServerForm(forms.Form):
 
     use_required_attribute = False
 
-    def __init__(self, data: Any, *, address: str, route: str, msa: SmtpMsa | None = None) -> None:
-        """`route` is chosen where the address has no server yet."""
-        super().__init__(data, initial=_server_initial(address, route, msa))
+    def __init__(
+        self,
+        data: Any,
+        *,
+        address: str,
+        route: str,
+        msa: SmtpMsa | None = None,
+        proposal: Proposal | None = None,
+    ) -> None:
+        """`route` is chosen where the address has no server yet, and filled in as proposed."""
+        kept = _as_kept(msa) if msa else _as_proposed(address, route, proposal or Proposal())
+        super().__init__(data, initial=kept)
         port = self.fields["port"]
         port.choices = _port_choices(msa)  # type: ignore[attr-defined]
         self.fields["password"].required = msa is None
@@ -227,9 +237,17 @@ class CodeForm(forms.Form):
         return code
 
 
-def _server_initial(address: str, route: str, msa: SmtpMsa | None) -> dict[str, Any]:
-    if msa is None:
-        return {"route": route, "username": address, "port": "587"}
+def _as_proposed(address: str, route: str, proposal: Proposal) -> dict[str, Any]:
+    return {
+        "route": route,
+        "host": proposal.host,
+        "port": str(proposal.port),
+        "security_mode": proposal.security_mode,
+        "username": proposal.username or address,
+    }
+
+
+def _as_kept(msa: SmtpMsa) -> dict[str, Any]:
     return {
         "route": OWN_SERVER,
         "host": msa.host,

@@ -40,6 +40,7 @@ from sendas.services.addresses import (
 )
 from sendas.services.allowance import gateway_allowance
 from sendas.services.connection import GatewaySettings
+from sendas.services.discovery import Proposal, propose_settings
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from smtp.address import split_address
@@ -153,14 +154,26 @@ def server(request: SignedInRequest) -> HttpResponse:
     # What was posted is kept on the page, even if the policy went off meanwhile.
     if request.method != "POST" and not may_have_gateway(request.user, draft["address"]):
         return redirect(back)
-    form = ServerForm(_posted(request), address=draft["address"], route=OWN_SERVER)
+    proposal = Proposal(**draft["proposal"])
+    form = ServerForm(
+        _posted(request),
+        address=draft["address"],
+        # Where no password would be taken, the way that works without one is chosen.
+        route=OWN_SERVER if proposal.takes_some_password else OUR_SERVERS,
+        proposal=proposal,
+    )
     if form.is_valid():
         try:
             return _add(request, draft, form.gateway if form.uses_own_server else None)
         except (ValidationError, ConnectionTestError) as refusal:
             form.refuse(refusal)
-    context = {**_preview(request, draft["address"], draft["display_name"]), "form": form}
-    return render(request, "sendas/server.html", {**context, "back": back})
+    context = {
+        **_preview(request, draft["address"], draft["display_name"]),
+        "form": form,
+        "proposal": proposal,
+        "back": back,
+    }
+    return render(request, "sendas/server.html", context)
 
 
 def _draft(request: SignedInRequest) -> dict[str, Any] | None:
@@ -170,10 +183,15 @@ def _draft(request: SignedInRequest) -> dict[str, Any] | None:
 
 
 def _keep_draft(request: SignedInRequest, draft: dict[str, Any]) -> None:
+    """With what is found out about its server; that is asked once for each address."""
     drafts = request.session.get(DRAFTS, {})
-    drafts.pop(draft["address"], None)
+    before = drafts.pop(draft["address"], None)
+    if before:
+        proposal = before["proposal"]
+    else:
+        proposal = propose_settings(user=request.user, address=draft["address"])._asdict()
     newest = list(drafts.items())[1 - DRAFTS_KEPT :]
-    request.session[DRAFTS] = {**dict(newest), draft["address"]: draft}
+    request.session[DRAFTS] = {**dict(newest), draft["address"]: {**draft, "proposal": proposal}}
 
 
 def _drop_draft(request: SignedInRequest, address: str) -> None:

@@ -141,7 +141,12 @@ def ascii_host(host: str) -> str | None:
             name = idna.encode(name).decode("ascii")
         except idna.IDNAError:
             return None
-    return name if _HOST.match(name) and not _NUMBER.match(name.rpartition(".")[2]) else None
+    return name if is_host_name(name) else None
+
+
+def is_host_name(text: str) -> bool:
+    """Whether it is a name in lower-case A-labels that no resolver takes for an address."""
+    return bool(_HOST.match(text)) and not _NUMBER.match(text.rpartition(".")[2])
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

@@ -54,6 +54,7 @@ def _environment() -> dict[str, str]:
         "OUTGATE_CREDENTIAL_KEYS": "test:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "OUTGATE_RELAY_URL": "smtp://localhost:2525",
         "OUTGATE_DATA_DIR": str(DATA_DIR),
+        "OUTGATE_FIND_SETTINGS": "false",
         "OUTGATE_EGRESS_NETWORKS": "127.0.0.0/8,::1/128",
     }
 

@@ -34,8 +34,8 @@ class Provider(NamedTuple):
     hint: Promise | str = ""
 
     @property
-    def takes_account_password(self) -> bool:
-        return self.sign_in is SignIn.PASSWORD
+    def wants_app_password(self) -> bool:
+        return self.sign_in is SignIn.APP_PASSWORD
 
 
 PROVIDERS = (
