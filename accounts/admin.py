@@ -84,7 +84,7 @@ class RoleInline(SupportInline):
 
 class AppPasswordInline(SupportInline):
     model = AppPassword
-    fields = ("name", "created_at", "last_used_at", "revoked_at")
+    fields = ("name", "created_at", "last_used_at", "last_used_network", "revoked_at")
 
 
 @admin.register(User)
@@ -142,12 +142,19 @@ class UserAdmin(SupportAdmin):
 
 @admin.register(AppPassword)
 class AppPasswordAdmin(SupportAdmin):
-    list_display = ("name", "user", "created_at", "last_used_at", "revoked_at")
+    list_display = ("name", "user", "created_at", "last_used_at", "last_used_network", "revoked_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     list_select_related = ("user",)
     search_fields = ("name", "user__primary_address", "user__name")
     search_help_text = gettext_lazy("Account or name of the app password")
-    fields = ("name", "user", "created_at", "last_used_at", "revoked_at")
+    fields = (
+        "name",
+        "user",
+        "created_at",
+        "last_used_at",
+        "last_used_network",
+        "revoked_at",
+    )
     actions = ("revoke",)
 
     @admin.action(description=gettext_lazy("Revoke"))

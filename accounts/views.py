@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in, usable_app_password
 from accounts.forms import AppPasswordForm
+from accounts.mail_programs import submission_settings
 from accounts.models import AppPassword
 from accounts.models.app_passwords import digest_secret
 from accounts.requests import SignedInRequest, actor_of
@@ -86,8 +87,6 @@ def _show(
         # Only what is this account's own: the browser may have changed hands.
         "created": usable.filter(digest=digest_secret(secret)).first() if secret else None,
         "secret": secret,
-        "host": settings.OUTGATE_HOSTNAME,
-        "starttls_port": settings.OUTGATE_SUBMISSION_PORT,
-        "tls_port": settings.OUTGATE_SUBMISSIONS_PORT,
+        **submission_settings(),
     }
     return render(request, "accounts/app_passwords.html", context)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import environ
 
+from accounts.incoming_server import parse_incoming_url
 from smtp.relay_url import parse_relay_url
 from smtp.target import Security
 
@@ -57,6 +58,8 @@ OUTGATE_SIGN_IN_EXEMPT_NETWORKS = tuple(
 )
 OUTGATE_TLS_CERT_FILE = env.str("OUTGATE_TLS_CERT_FILE", default="")
 OUTGATE_TLS_KEY_FILE = env.str("OUTGATE_TLS_KEY_FILE", default="")
+# Where people read their mail; only told to mail programs that ask for settings.
+OUTGATE_INCOMING_SERVER = parse_incoming_url(env.str("OUTGATE_INCOMING_URL", default=""))
 OUTGATE_MESSAGE_SIZE = env.int("OUTGATE_MESSAGE_SIZE", default=36_700_160)  # bytes
 # Recipients that an account may write to within any hour, and any day.
 OUTGATE_RECIPIENTS_PER_HOUR = env.int("OUTGATE_RECIPIENTS_PER_HOUR", default=500)

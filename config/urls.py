@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts.mail_programs import autoconfig
 from config.demo_page import demo, demo_source
 from config.views import healthz, home, no_page
 
@@ -13,6 +14,9 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("healthz", healthz, name="healthz"),
+    # Where mail programs look: on the domain's own web server, and on autoconfig.<domain>.
+    path(".well-known/autoconfig/mail/config-v1.1.xml", autoconfig, name="autoconfig"),
+    path("mail/config-v1.1.xml", autoconfig),
     path("console/", include("console.urls")),
     path("settings/", include("sendas.urls")),
     path("settings/app-passwords/", include("accounts.urls")),

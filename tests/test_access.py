@@ -63,6 +63,8 @@ class Row:
 TABLE = {
     "": Row((SIGN_IN, LIST, LIST, "/support/", "/console/", "/console/")),
     "healthz": Row(everybody(200)),
+    ".well-known/autoconfig/mail/config-v1.1.xml": Row(everybody(200)),
+    "mail/config-v1.1.xml": Row(everybody(200)),
     "console/": Row(administrators(200)),
     "console/apps/mail/": Row(administrators(200)),
     "console/rollouts/": Row(administrators(200)),

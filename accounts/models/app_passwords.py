@@ -38,6 +38,10 @@ class AppPassword(models.Model):
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    # The /24 or /64: enough to recognise a place, too little to follow a person.
+    last_used_network = models.CharField(
+        _("last used from"), max_length=45, blank=True, editable=False
+    )
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
 
     class Meta:

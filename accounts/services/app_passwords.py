@@ -13,6 +13,7 @@ from accounts.models import AppPassword, User
 from accounts.models.app_passwords import digest_secret, generate_secret
 from accounts.services.audit import Actor, record_event
 from smtp.address import AddressError, normalise_address
+from smtp.network import network_of
 
 # "Last used" is told to the minute's quarter of an hour: one write per mail would be too dear.
 LAST_USED_RESOLUTION = timedelta(minutes=15)
@@ -56,10 +57,11 @@ def revoke_app_password(*, actor: Actor, app_password: AppPassword) -> None:
             )
 
 
-def authenticate_app_password(username: str, secret: str) -> AppPassword | None:
+def authenticate_app_password(username: str, secret: str, *, peer: str = "") -> AppPassword | None:
     """The app password of the account that has `username` as primary address, or None.
 
-    An unknown account and a wrong password cost the same queries and one comparison each.
+    `peer` is the client's address; its network is noted as where the app password is used. An
+    unknown account and a wrong password cost the same queries and one comparison each.
     """
     try:
         address = normalise_address(username)
@@ -73,7 +75,11 @@ def authenticate_app_password(username: str, secret: str) -> AppPassword | None:
         if hmac.compare_digest(bytes(app_password.digest), wanted):
             found = app_password
     if found:
+        network = network_of(peer)
         AppPassword.objects.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=Now() - LAST_USED_RESOLUTION), pk=found.pk
-        ).update(last_used_at=Now())
+            Q(last_used_at=None)
+            | Q(last_used_at__lt=Now() - LAST_USED_RESOLUTION)
+            | ~Q(last_used_network=network),
+            pk=found.pk,
+        ).update(last_used_at=Now(), last_used_network=network)
     return found

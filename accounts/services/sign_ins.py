@@ -7,7 +7,6 @@ signed in from where they are not long ago.
 """
 
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from django.db.models.functions import Now
 from accounts.models import AppPassword, SignInRecord
 from accounts.services.app_passwords import authenticate_app_password
 from smtp.address import AddressError, normalise_address
+from smtp.network import address_of, network_of
 
 WITHIN = timedelta(minutes=10)
 FAILURES = 10  # of a name from one network within that time; then it is blocked from there
@@ -56,12 +56,12 @@ def sign_in(*, username: str, secret: str, peer: str, known: AppPassword | None 
     a wrong password run the same statements.
     """
     if _is_exempt(peer):
-        return SignIn(known or authenticate_app_password(username, secret))
+        return SignIn(known or authenticate_app_password(username, secret, peer=peer))
     name, network = _counted_name(username), network_of(peer)
     standing = _look_up(name, network)
     if standing.blocked_for:
         return SignIn(None, standing.blocked_for, max(standing.delay, BLOCKED_SECONDS))
-    app_password = known or authenticate_app_password(username, secret)
+    app_password = known or authenticate_app_password(username, secret, peer=peer)
     if app_password is None:
         _record_failure(name, network)
     elif not standing.is_recorded:
@@ -69,24 +69,8 @@ def sign_in(*, username: str, secret: str, peer: str, known: AppPassword | None 
     return SignIn(app_password, delay=standing.delay)
 
 
-def network_of(peer: str) -> str:
-    """The /24 or /64 that a client's address belongs to; what is no address stands for itself."""
-    address = _address(peer)
-    if address is None:
-        return peer
-    return str(ip_network((address, 24 if address.version == 4 else 64), strict=False))
-
-
-def _address(peer: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(peer)
-    except ValueError:  # a Unix socket has no address
-        return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
-
-
 def _is_exempt(peer: str) -> bool:
-    address = _address(peer)
+    address = address_of(peer)
     return address is not None and any(
         address in network for network in settings.OUTGATE_SIGN_IN_EXEMPT_NETWORKS
     )

@@ -55,3 +55,14 @@ def test_last_used_is_written_once_in_a_while(owner, django_assert_num_queries):
     first = AppPassword.objects.get().last_used_at
     authenticate_app_password(owner.primary_address, secret)
     assert AppPassword.objects.get().last_used_at == first is not None
+
+
+def test_another_network_is_written_at_once(owner):
+    _row, secret = create_app_password(actor=SYSTEM, user=owner, name="Laptop")
+    for peer, network in (
+        ("203.0.113.77", "203.0.113.0/24"),
+        ("::ffff:198.51.100.1", "198.51.100.0/24"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+    ):
+        authenticate_app_password(owner.primary_address, secret, peer=peer)
+        assert AppPassword.objects.get().last_used_network == network

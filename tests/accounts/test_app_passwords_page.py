@@ -31,7 +31,7 @@ def test_it_asks_for_sign_in_and_takes_get_and_post_only(client, owner):
 def test_an_empty_list_says_what_will_stand_there(user, settings):
     html = user.get(PAGE).content.decode()
     assert "No mail program can send yet" in html
-    assert f"port {settings.OUTGATE_SUBMISSION_PORT} with STARTTLS" in html
+    assert f"{settings.OUTGATE_SUBMISSION_PORT} with STARTTLS" in html
     assert f"{settings.OUTGATE_SUBMISSIONS_PORT} with TLS from the start" in html
 
 
@@ -121,3 +121,22 @@ def test_the_page_holds_no_inline_style_or_script(user, owner):
     html = user.get(PAGE).content.decode()
     assert " style=" not in html
     assert not re.search(r"<script(?![^>]* src=)", html)
+
+
+def test_it_says_when_and_from_where_each_was_used(user, owner):
+    _row, secret = create_app_password(actor=SYSTEM, user=owner, name="Laptop")
+    assert "not used yet" in user.get(PAGE).content.decode()
+    authenticate_app_password(owner.primary_address, secret, peer="203.0.113.77")
+    html = user.get(PAGE).content.decode()
+    assert re.search(r"last used \d\d:\d\d from 203\.0\.113\.0/24", html)
+    assert "203.0.113.77" not in html
+
+
+@pytest.mark.parametrize("program", ["Thunderbird", "Apple Mail", "Outlook", "K-9 Mail"])
+def test_each_mail_program_has_its_steps_with_our_values(user, owner, settings, program):
+    settings.OUTGATE_HOSTNAME = "submit.yourdomain.com"
+    html = user.get(PAGE).content.decode()
+    (steps,) = re.findall(rf"<summary>{program}.*?</details>", html, re.DOTALL)
+    assert "submit.yourdomain.com" in steps
+    assert str(settings.OUTGATE_SUBMISSIONS_PORT) in steps
+    assert owner.primary_address in steps
