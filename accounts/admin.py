@@ -12,7 +12,16 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.models import Alias, AppPassword, AuditEvent, Domain, OrgUnit, RoleAssignment, User
+from accounts.models import (
+    Alias,
+    AppPassword,
+    AuditEvent,
+    Domain,
+    HelpAnswer,
+    OrgUnit,
+    RoleAssignment,
+    User,
+)
 from accounts.models.directory import path_names
 from accounts.requests import actor_of
 from accounts.services.app_passwords import revoke_app_password
@@ -220,3 +229,13 @@ class AuditEventAdmin(SupportAdmin):
     search_fields = ("name", "target", "actor_address")
     search_help_text = gettext_lazy("Event, target or actor")
     fields = ("at", "name", "target", "actor_address", "client_ip", "details")
+
+
+@admin.register(HelpAnswer)
+class HelpAnswerAdmin(SupportAdmin):
+    list_display = ("page", "helpful", "comment", "user", "answered_at")
+    list_filter = ("helpful", "page")
+    list_select_related = ("user",)
+    search_fields = ("page", "comment", "user__primary_address")
+    search_help_text = gettext_lazy("Page, comment or account")
+    fields = ("page", "helpful", "comment", "user", "answered_at")

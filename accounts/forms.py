@@ -4,6 +4,8 @@ from allauth.account import forms as allauth_forms
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.help_answers import COMMENT_LENGTH
+
 
 class AppPasswordForm(forms.Form):
     name = forms.CharField(
@@ -14,6 +16,25 @@ class AppPasswordForm(forms.Form):
         ),
         error_messages={"required": _("Give it a name, so that you can tell it from the others.")},
     )
+
+
+class HelpAnswerForm(forms.Form):
+    helpful = forms.TypedChoiceField(
+        label=_("Was this helpful?"),
+        choices=[("yes", _("Yes")), ("no", _("No"))],
+        coerce=lambda choice: choice == "yes",
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose Yes or No.")},
+    )
+    comment = forms.CharField(
+        label=_("What was missing, or wrong?"),
+        max_length=COMMENT_LENGTH,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("Support reads it. Write no passwords."),
+    )
+
+    use_required_attribute = False
 
 
 class _LabelledOnly(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sendas import views
+from sendas import help_pages, views
 
 app_name = "sendas"
 urlpatterns = [
@@ -11,4 +11,6 @@ urlpatterns = [
     path("send-as/<int:pk>/edit/", views.edit, name="edit"),
     path("send-as/<int:pk>/delete/", views.delete, name="delete"),
     path("send-as/confirm/<str:token>/", views.confirm, name="confirm"),
+    path("help/", help_pages.help_index, name="help"),
+    path("help/<slug:subject>/", help_pages.help_page, name="help_page"),
 ]

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from accounts.models import AuditEvent, Domain, RoleAssignment, User
+from accounts.models import AuditEvent, Domain, HelpAnswer, RoleAssignment, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
@@ -105,6 +105,10 @@ TABLE = {
     ),
     "settings/send-as/<int:pk>/delete/": Row(the_owner(200), the_owner(LIST)),
     "settings/send-as/confirm/<str:token>/": Row(the_owner(200), the_owner(LIST)),
+    "settings/help/": Row(signed_in(200)),
+    "settings/help/<slug:subject>/": Row(
+        signed_in(200), signed_in("/settings/help/errors/"), {"helpful": "yes"}
+    ),
     "settings/app-passwords/": Row(signed_in(200), the_owner(LIST), {"revoke": "APP_PASSWORD"}),
     "demo/": Row(signed_in(200)),
     "demo/<str:server>/<str:name>": Row(signed_in(200)),
@@ -153,8 +157,8 @@ SUPPORT_PAGES = {
 }
 LOOKED_UP = [
     "accounts/user", "accounts/apppassword", "accounts/orgunit", "accounts/domain",
-    "accounts/roleassignment", "accounts/auditevent", "policies/gatewaypolicy",
-    "policies/policychange", "sendas/sendas", "delivery/delivery",
+    "accounts/roleassignment", "accounts/auditevent", "accounts/helpanswer",
+    "policies/gatewaypolicy", "policies/policychange", "sendas/sendas", "delivery/delivery",
 ]  # fmt: skip
 TABLE |= {
     f"support/{model}/{page}": row for model in LOOKED_UP for page, row in SUPPORT_PAGES.items()
@@ -207,6 +211,7 @@ def world(
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
         RoleAssignment.objects.get(role="unit_admin"), AuditEvent.objects.last(),
         GatewayPolicy.objects.get(),
+        HelpAnswer.objects.create(user=owner, page="/settings/help/routes/", helpful=True),
     ]  # fmt: skip
     settings.OUTGATE_DEMO = True
     monkeypatch.setenv("OUTGATE_DATA_DIR", str(tmp_path))
@@ -219,7 +224,7 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
-            "APP_PASSWORD": app_password.pk, "app_label": "accounts",
+            "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",
         },
         looked_up={f"{row._meta.app_label}/{row._meta.model_name}": row for row in rows},
     )  # fmt: skip

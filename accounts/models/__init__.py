@@ -1,6 +1,7 @@
 from accounts.models.app_passwords import AppPassword
 from accounts.models.audit import AuditEvent
 from accounts.models.directory import Domain, OrgUnit
+from accounts.models.help_answers import HelpAnswer
 from accounts.models.people import Alias, RoleAssignment, User
 from accounts.models.sign_ins import SignInRecord
 
@@ -9,6 +10,7 @@ __all__ = [
     "AppPassword",
     "AuditEvent",
     "Domain",
+    "HelpAnswer",
     "OrgUnit",
     "RoleAssignment",
     "SignInRecord",
