@@ -46,6 +46,29 @@ def _name_field() -> forms.CharField:
     )
 
 
+class _ReplyToField(forms.CharField):
+    """An address, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=gettext_lazy("Replies go to"),
+            max_length=254,
+            required=False,
+            widget=forms.EmailInput,
+            help_text=gettext_lazy(
+                "Empty: to the address itself. Outgate changes no mail for it: set it in your "
+                "mail program too."
+            ),
+        )
+
+    def clean(self, value: Any) -> str:
+        address = str(super().clean(value))
+        try:
+            return normalise_address(address) if address else ""
+        except AddressError as error:
+            raise ValidationError(str(error)) from error
+
+
 def _alias_field() -> forms.BooleanField:
     return forms.BooleanField(
         label=gettext_lazy("Treat as an alias"), required=False, help_text=TREAT_AS_ALIAS_HELP
@@ -62,6 +85,7 @@ class AddressForm(forms.Form):
         widget=forms.EmailInput,
         error_messages={"required": gettext_lazy("Type the address you want to send from.")},
     )
+    reply_to_address = _ReplyToField()
     treat_as_alias = _alias_field()
 
     use_required_attribute = False
@@ -78,26 +102,15 @@ class DetailsForm(forms.Form):
     """What can be changed of any address in the list."""
 
     display_name = _name_field()
-    reply_to_address = forms.CharField(
-        label=gettext_lazy("Replies go to"),
-        max_length=254,
-        required=False,
-        widget=forms.EmailInput,
-        help_text=gettext_lazy(
-            "Empty: to the address itself. Outgate changes no mail for it: set it in your mail "
-            "program too."
-        ),
-    )
+    reply_to_address = _ReplyToField()
     treat_as_alias = _alias_field()
 
     use_required_attribute = False
 
-    def clean_reply_to_address(self) -> str:
-        address: str = self.cleaned_data["reply_to_address"]
-        try:
-            return normalise_address(address) if address else ""
-        except AddressError as error:
-            raise ValidationError(str(error)) from error
+    @property
+    def typed(self) -> dict[str, Any]:
+        """What stands in the fields, checked or not."""
+        return {field.name: field.value() for field in self}
 
     @property
     def details(self) -> Details:
@@ -194,10 +207,11 @@ class ServerForm(forms.Form):
         )
 
     def refuse(self, refusal: ValidationError | ConnectionTestError) -> None:
-        """Put the reason beside the field that has to be looked at."""
+        """Tell the reason above, and mark the field that has to be looked at."""
         if isinstance(refusal, ConnectionTestError):
             self.test_error = refusal
-            self.add_error(refusal.field, refusal.text)
+            self.add_error(None, refusal.text)
+            self.add_error(refusal.field, _("See the connection test on this page."))
         else:
             self.add_error(None, refusal)
 

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import BadRequest, ValidationError
 from django.http import HttpResponse
@@ -16,6 +17,7 @@ from accounts.access import signed_in
 from accounts.models.directory import in_own_domains
 from accounts.requests import SignedInRequest, actor_of
 from sendas.access import listed_address, outside_address, own_address, ownership_link
+from sendas.drafts import draft_in, drop_draft, keep_draft, open_drafts
 from sendas.forms import (
     OUR_SERVERS,
     OWN_SERVER,
@@ -45,11 +47,6 @@ from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from smtp.address import split_address
 
-# Session key of the addresses that wait for the choice of their server, so that two browser tabs
-# do not meet. It never holds a password.
-DRAFTS = "sendas_drafts"
-DRAFTS_KEPT = 5
-
 page = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -59,6 +56,9 @@ def address_list(request: SignedInRequest) -> HttpResponse:
     """The list; each action's button carries the address it is for."""
     if request.method != "POST":
         return _show_list(request)
+    if "discard" in request.POST:
+        drop_draft(request, request.POST["discard"])
+        return redirect("sendas:list")
     for action, act in LIST_ACTIONS.items():
         if action in request.POST:
             return act(request, listed_address(request, request.POST[action]))
@@ -75,6 +75,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
         "allowance": allowance,
         "outside_count": sum(not listed.is_own for listed in listing),
         "outside_limit": OUTSIDE_LIMIT,
+        "drafts": open_drafts(request, {listed.address for listed in listing}),
     }
     return render(request, "sendas/list.html", context)
 
@@ -128,11 +129,11 @@ LIST_ACTIONS = {
 @signed_in
 def add(request: SignedInRequest) -> HttpResponse:
     """Step 1: the address. It is added at once where it can have no server of its own."""
-    initial = _draft(request) or {"display_name": request.user.name, "treat_as_alias": True}
+    initial = draft_in(request) or {"display_name": request.user.name, "treat_as_alias": True}
     form = AddressForm(request.user, _posted(request), initial)
     if form.is_valid():
         if may_have_gateway(request.user, form.cleaned_data["address"]):
-            _keep_draft(request, form.cleaned_data)
+            keep_draft(request, form.cleaned_data)
             return redirect(_page_of_draft("sendas:server", form.cleaned_data["address"]))
         try:
             return _add(request, form.cleaned_data, None)
@@ -147,7 +148,7 @@ def add(request: SignedInRequest) -> HttpResponse:
 @signed_in
 def server(request: SignedInRequest) -> HttpResponse:
     """Step 2: which server carries the drafted address's mail."""
-    draft = _draft(request)
+    draft = draft_in(request)
     if draft is None:
         return redirect("sendas:add")
     back = _page_of_draft("sendas:add", draft["address"])
@@ -176,29 +177,6 @@ def server(request: SignedInRequest) -> HttpResponse:
     return render(request, "sendas/server.html", context)
 
 
-def _draft(request: SignedInRequest) -> dict[str, Any] | None:
-    """What was typed in step 1 for the address that the URL names."""
-    drafts: dict[str, dict[str, Any]] = request.session.get(DRAFTS, {})
-    return drafts.get(request.GET.get("address", ""))
-
-
-def _keep_draft(request: SignedInRequest, draft: dict[str, Any]) -> None:
-    """With what is found out about its server; that is asked once for each address."""
-    drafts = request.session.get(DRAFTS, {})
-    before = drafts.pop(draft["address"], None)
-    if before:
-        proposal = before["proposal"]
-    else:
-        proposal = propose_settings(user=request.user, address=draft["address"])._asdict()
-    newest = list(drafts.items())[1 - DRAFTS_KEPT :]
-    request.session[DRAFTS] = {**dict(newest), draft["address"]: {**draft, "proposal": proposal}}
-
-
-def _drop_draft(request: SignedInRequest, address: str) -> None:
-    if request.session.get(DRAFTS, {}).pop(address, None):
-        request.session.modified = True
-
-
 def _page_of_draft(view_name: str, address: str) -> str:
     return reverse(view_name, query={"address": address})
 
@@ -210,10 +188,10 @@ def _add(
         actor=actor_of(request),
         user=request.user,
         address=draft["address"],
-        details=Details(draft["display_name"], treat_as_alias=draft["treat_as_alias"]),
+        details=Details(draft["display_name"], draft["reply_to_address"], draft["treat_as_alias"]),
         gateway=gateway,
     )
-    _drop_draft(request, draft["address"])
+    drop_draft(request, draft["address"])
     _send_proof(request, send_as)
     return redirect("sendas:list")
 
@@ -236,9 +214,15 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
     """An outside address: its details, and its server where it has or may have one."""
     send_as = outside_address(request, pk)
     address = send_as.send_as_email
-    posted = _posted(request)
-    form = DetailsForm(posted, initial=_details_of(listed_address(request, address)))
-    server_form = _server_form(send_as, posted)
+    posted, kept = _posted(request), _details_of(listed_address(request, address))
+    proposal = None
+    if "find" in request.POST:
+        # Nothing is saved yet: what was typed of the details is what the form begins with.
+        posted, kept = None, DetailsForm(posted, initial=kept).typed
+        if _may_search(send_as):
+            proposal = propose_settings(user=request.user, address=address)
+    form = DetailsForm(posted, initial=kept)
+    server_form = _server_form(send_as, posted, proposal)
     # The server first: where that is refused, nothing is changed.
     if (
         form.is_valid()
@@ -252,6 +236,8 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
         **_preview(request, address, send_as.display_name),
         "form": form,
         "server_form": server_form,
+        "proposal": proposal,
+        "may_search": _may_search(send_as),
         "send_as": send_as,
         "allowed": may_have_gateway(request.user, address),
         "inside": in_own_domains(address),
@@ -260,11 +246,26 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
     return render(request, "sendas/edit.html", context)
 
 
-def _server_form(send_as: SendAs, posted: Any) -> ServerForm | None:
+def _may_search(send_as: SendAs) -> bool:
+    """Whether it has no server yet and may have one, and servers are looked for here."""
+    return (
+        settings.OUTGATE_FIND_SETTINGS
+        and not hasattr(send_as, "smtp_msa")
+        and may_have_gateway(send_as.user, send_as.send_as_email)
+    )
+
+
+def _server_form(send_as: SendAs, posted: Any, proposal: Proposal | None) -> ServerForm | None:
     msa = getattr(send_as, "smtp_msa", None)
     if msa is None and not may_have_gateway(send_as.user, send_as.send_as_email):
         return None
-    return ServerForm(posted, address=send_as.send_as_email, route=OUR_SERVERS, msa=msa)
+    return ServerForm(
+        posted,
+        address=send_as.send_as_email,
+        route=OWN_SERVER if proposal else OUR_SERVERS,
+        msa=msa,
+        proposal=proposal,
+    )
 
 
 def _save_server(request: SignedInRequest, send_as: SendAs, form: ServerForm | None) -> bool:

@@ -127,6 +127,29 @@ def test_two_addresses_in_two_tabs_keep_their_own_servers(user, allowed, partner
     assert SendAs.objects.count() == 2
 
 
+def test_a_step_that_was_left_is_taken_up_again_from_the_list(user, allowed, partner):
+    user.post(ADD, NEW | {"reply_to_address": "Desk@partnerdomain.com"})
+    html = user.get(LIST).content.decode()
+    assert "Not finished" in html
+    assert f'href="{SERVER}"' in html
+    assert user.post(SERVER, server_fields(partner.port)).url == LIST
+    assert SendAs.objects.get().reply_to_address == "desk@partnerdomain.com"
+    assert "Not finished" not in user.get(LIST).content.decode()
+
+
+def test_a_draft_can_be_discarded(user, allowed):
+    user.post(ADD, NEW)
+    assert user.post(LIST, {"discard": PARTNER}).url == LIST
+    assert "Not finished" not in user.get(LIST).content.decode()
+    assert user.post(LIST, {"discard": "nobody@example.com"}).url == LIST
+
+
+def test_an_address_that_was_added_elsewhere_is_no_draft_any_more(user, owner, allowed):
+    user.post(ADD, NEW)
+    make_pending(owner)
+    assert "Not finished" not in user.get(LIST).content.decode()
+
+
 def test_only_the_newest_drafts_are_kept(user, allowed):
     pages = [user.post(ADD, NEW | {"address": f"a{n}@partnerdomain.com"}).url for n in range(6)]
     user.post(ADD, NEW | {"address": "a1@partnerdomain.com", "display_name": "Again"})
@@ -154,7 +177,7 @@ def test_a_refused_password_leaves_everything_typed_but_the_password(
     assert 'value="localhost"' in html
     assert f'<option value="{partner.port}" selected>' in html
     assert "a wrong one" not in html
-    assert answer.context["form"].errors.keys() == {"password"}
+    assert answer.context["form"].errors.keys() == {"__all__", "password"}
     assert not SendAs.objects.exists()
     assert mailoutbox == []
 
@@ -263,11 +286,13 @@ def test_another_host_asks_for_the_password_again(user, with_gateway, partner):
 
 
 def test_a_refused_server_changes_no_detail_either(user, with_gateway, partner):
-    fields = server_fields(partner.port, password="wrong") | DETAILS | {"display_name": "New Name"}
+    fields = (
+        server_fields(partner.port, password="mistyped-9f") | DETAILS | {"display_name": "New Name"}
+    )
     html = user.post(edit_page(with_gateway), fields).content.decode()
     assert "does not accept this user name and password" in html
     assert 'value="New Name"' in html
-    assert "wrong" not in html
+    assert "mistyped-9f" not in html
     assert SendAs.objects.get().display_name == "User Name"
 
 

@@ -1,5 +1,6 @@
 """What is found out about the server of an address, from a real DNS and a real web server."""
 
+import re
 import socket
 import ssl
 import time
@@ -8,10 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from django.urls import reverse
 
 from sendas.models import ConnectionTest
 from sendas.services.discovery import Proposal, Source, propose_settings
 from sendas.services.providers import PROVIDERS, SignIn, provider_behind
+from tests.sendas.conftest import make_send_as
 from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
 
@@ -311,7 +314,7 @@ def test_the_second_step_is_filled_in_and_names_the_source(client, owner, allowe
 def test_a_provider_without_passwords_is_named_before_one_is_typed(client, owner, allowed, dns):
     dns.records = {MX: ["0 partnerdomain-com.mail.protection.outlook.com."]}
     html = second_step(client, owner)
-    assert "Microsoft 365 takes no passwords from mail servers like ours" in html
+    assert "As a rule Microsoft 365 takes no passwords from other programs" in html
     assert 'value="ours" id="id_route_1" checked' in html.replace(' class="form-check-input"', "")
 
 
@@ -329,3 +332,35 @@ def test_a_domain_that_says_nothing_leaves_the_fields_to_be_typed(client, owner,
     before = len(dns.asked)
     client.post(ADD, NEW)  # back, and on again: what was found is kept
     assert len(dns.asked) == before
+
+
+def test_the_server_of_an_address_that_was_added_before_can_be_looked_for(
+    client, owner, allowed, dns
+):
+    dns.records = {SUBMISSIONS: ["0 1 465 mail.partner.example."]}
+    send_as = make_send_as(owner, address=PARTNER)
+    page = reverse("sendas:edit", args=[send_as.pk])
+    client.force_login(owner)
+    assert "Look for its server" in client.get(page).content.decode()
+    assert dns.asked == []
+    typed = {"display_name": "Typed", "reply_to_address": "no address", "route": "ours"}
+    html = client.post(page, {**typed, "find": ""}).content.decode()
+    assert "Found by the domain’s own record" in html
+    assert 'name="host" value="mail.partner.example"' in html
+    assert 'name="display_name" value="Typed"' in html
+    assert 'name="reply_to_address" value="no address"' in html
+    assert re.search(r'name="treat_as_alias"(?![^>]*checked)', html)
+    send_as.refresh_from_db()
+    assert send_as.display_name == "User Name"
+
+
+def test_nobody_asks_for_an_address_that_may_have_no_server(client, owner, dns):
+    send_as = make_send_as(owner, address=PARTNER)
+    page = reverse("sendas:edit", args=[send_as.pk])
+    client.force_login(owner)
+    assert "Look for its server" not in client.get(page).content.decode()
+    html = client.post(page, {"display_name": "Typed", "find": ""}).content.decode()
+    assert 'name="display_name" value="Typed"' in html
+    assert dns.asked == []
+    send_as.refresh_from_db()
+    assert send_as.display_name == "User Name"
