@@ -1,11 +1,12 @@
 """One document from a web server that a person's address names, within the egress guard."""
 
 import asyncio
+import contextlib
 import http.client
 import io
 import ssl
 
-from smtp.egress import EgressGuard
+from smtp.egress import EgressGuard, Endpoint
 from smtp.failure import SmtpFailure
 
 BODY_LIMIT = 65_536
@@ -17,14 +18,13 @@ async def fetch(
 ) -> bytes | None:
     """The body that answers GET with 200, or None whatever else happens.
 
-    The name is looked up once, all answers must be allowed, and the connection goes to the first
-    literal; TLS is verified for the name. A redirect is not followed: where it leads the guard
+    The name is looked up once, all answers must be allowed, and the connection goes to the literals
+    alone; TLS is verified for the name. A redirect is not followed: where it leads the guard
     would have to be asked again, and a name of ours could be meant. How it went wrong is not told,
     for it would tell what answers where. The caller sets the time.
     """
     try:
-        endpoints = await guard.resolve(host, port)
-        reader, writer = await asyncio.open_connection(*endpoints[0], ssl=tls, server_hostname=host)
+        reader, writer = await _open(await guard.resolve(host, port), host, tls)
         try:
             # HTTP/1.0 ends with the connection, so nothing has to be cut into chunks.
             writer.write(f"GET {target} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode("ascii"))
@@ -33,6 +33,16 @@ async def fetch(
             writer.transport.abort()
     except (SmtpFailure, OSError, http.client.HTTPException, ValueError):
         return None
+
+
+async def _open(
+    endpoints: list[Endpoint], host: str, tls: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The first that answers: a name may have an address that this machine can't reach."""
+    for address, port in endpoints:
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(address, port, ssl=tls, server_hostname=host)
+    raise OSError("none of the addresses answers")
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -17,11 +17,6 @@ def egress_guard() -> EgressGuard:
     )
 
 
-def https_guard(port: int) -> EgressGuard:
-    """For the web servers that publish settings: the same networks."""
-    return EgressGuard(allowed_networks=settings.OUTGATE_EGRESS_NETWORKS, ports={port})
-
-
 @cache
 def tls_context() -> ssl.SSLContext:
     """Verifies against the system's roots, or those that SSL_CERT_FILE names."""

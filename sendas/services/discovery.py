@@ -6,7 +6,7 @@ for mail programs, what is known of the provider that receives its mail, and the
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,9 +20,9 @@ from sendas.guarded_fetch import fetch
 from sendas.services.connection import NO_ADDRESS_SECONDS, count_test, run_within
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.providers import Provider, SignIn, provider_behind
-from sendas.upstream import egress_guard, https_guard, tls_context
+from sendas.upstream import tls_context
 from smtp.address import split_address
-from smtp.egress import is_host_name
+from smtp.egress import EgressGuard, is_host_name, system_look_up
 from smtp.failure import SmtpFailure
 from smtp.target import Security
 
@@ -71,10 +71,17 @@ class Proposal(NamedTuple):
         return self.takes_password and not (provider and provider.sign_in is SignIn.NO_PASSWORD)
 
 
-def propose_settings(*, user: User, address: str, https_port: int = 443) -> Proposal:
+def propose_settings(
+    *,
+    user: User,
+    address: str,
+    https_port: int = 443,
+    look_up: Callable[[str], list[str]] = system_look_up,
+) -> Proposal:
     """What can be found out for `address` within five seconds; it may be nothing.
 
-    Asking a web server counts as a connection test, for it goes where a person says.
+    `look_up` answers for names, within the egress guard. Asking a web server counts as a connection
+    test, for it goes where a person says.
     """
     domain = split_address(address)[1]
     if not settings.OUTGATE_FIND_SETTINGS or not is_host_name(domain):
@@ -82,7 +89,14 @@ def propose_settings(*, user: User, address: str, https_port: int = 443) -> Prop
     recorded, mail_host = run_within(2 * SECONDS, _ask_records(domain))
     if recorded:
         return recorded._replace(mail_host=mail_host, username=address)
-    published, usual = _look_around(address, https_port) if _may_look(user) else (None, None)
+    published = usual = None
+    if _may_look(user):
+        guard = EgressGuard(
+            allowed_networks=settings.OUTGATE_EGRESS_NETWORKS,
+            ports={https_port, USUAL_PORT},
+            look_up=look_up,
+        )
+        published, usual = _look_around(address, https_port, guard)
     found = published or _of_provider(mail_host) or usual or Proposal()
     return found._replace(mail_host=mail_host, username=found.username or address)
 
@@ -111,36 +125,41 @@ def _may_look(user: User) -> bool:
     return True
 
 
-def _look_around(address: str, https_port: int) -> tuple[Proposal | None, Proposal | None]:
+def _look_around(
+    address: str, https_port: int, guard: EgressGuard
+) -> tuple[Proposal | None, Proposal | None]:
     """What the domain publishes, and a usual name; nothing is answered no sooner than a test is."""
     begun = time.monotonic()
-    published, usual = run_within(2 * SECONDS, _ask_servers(address, https_port))
+    published, usual = run_within(2 * SECONDS, _ask_servers(address, https_port, guard))
     if not (published or usual):
         time.sleep(max(0, begun + NO_ADDRESS_SECONDS - time.monotonic()))
     return published, usual
 
 
-async def _ask_servers(address: str, https_port: int) -> tuple[Proposal | None, Proposal | None]:
+async def _ask_servers(
+    address: str, https_port: int, guard: EgressGuard
+) -> tuple[Proposal | None, Proposal | None]:
     domain = split_address(address)[1]
     query = f"emailaddress={quote(address)}"
     places = [
         (f"autoconfig.{domain}", f"/mail/config-v1.1.xml?{query}"),
         (domain, f"/.well-known/autoconfig/mail/config-v1.1.xml?{query}"),
     ]
-    guard, tls = https_guard(https_port), tls_context()
+    tls = tls_context()
     first, second, *names = await _all_in_time(
         *(fetch(host, path, port=https_port, guard=guard, tls=tls) for host, path in places),
-        *(_is_public(f"{name}.{domain}") for name in USUAL_NAMES),
+        *(_is_public(f"{name}.{domain}", guard) for name in USUAL_NAMES),
     )
     known = [f"{n}.{domain}" for n, there in zip(USUAL_NAMES, names, strict=True) if there]
+    known = known if USUAL_PORT in settings.OUTGATE_EGRESS_PORTS else []
     usual = Proposal(Source.USUAL_NAME, known[0]) if known else None
     return _read(first, address) or _read(second, address), usual
 
 
-async def _is_public(host: str) -> bool:
+async def _is_public(host: str, guard: EgressGuard) -> bool:
     """Whether a server may be there; nobody is connected to."""
     try:
-        return bool(await egress_guard().resolve(host, USUAL_PORT))
+        return bool(await guard.resolve(host, USUAL_PORT))
     except SmtpFailure:
         return False
 

@@ -284,6 +284,37 @@ def test_each_provider_is_usable_and_says_what_it_wants():
         assert bool(provider.hint) == (provider.sign_in is not SignIn.PASSWORD)
 
 
+def test_a_usual_name_is_proposed_as_the_guess_that_it_is(owner, dns):
+    public = {"smtp.partner.example": [], "mail.partner.example": ["198.41.0.4"]}
+    found = propose_settings(
+        user=owner, address=PARTNER, https_port=1, look_up=lambda name: public.get(name, [])
+    )
+    assert (found.source, found.host, found.port) == (
+        Source.USUAL_NAME, "mail.partner.example", 587,
+    )  # fmt: skip
+
+
+def test_a_usual_name_that_is_bent_inwards_is_none(owner, dns):
+    found = propose_settings(
+        user=owner, address=PARTNER, https_port=1, look_up=lambda name: ["198.41.0.4", "10.0.0.1"]
+    )
+    assert found.source == Source.NOTHING
+
+
+def test_the_file_is_read_from_the_autoconfig_host_first(owner, dns, trusted):
+    context = trusted.server_context(names=("autoconfig.partner.example",))
+    for server in running(context):
+        server.body = CONFIG.format(servers=outgoing()).encode()
+        found = propose_settings(
+            user=owner,
+            address=PARTNER,
+            https_port=server.server_port,
+            look_up=lambda name: ["127.0.0.1"] if name.startswith("autoconfig.") else [],
+        )
+        assert server.asked == ["/mail/config-v1.1.xml?emailaddress=user.name%40partner.example"]
+    assert (found.source, found.host) == (Source.PUBLISHED, "smtp.partner.example")
+
+
 def test_switched_off_nobody_is_asked(owner, dns, settings):
     settings.OUTGATE_FIND_SETTINGS = False
     assert propose(owner) == Proposal()
