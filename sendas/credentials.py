@@ -53,8 +53,14 @@ def key_ring() -> dict[str, AESGCM]:
     return ring
 
 
+def current_key_id() -> str:
+    """The key that encrypts."""
+    return next(iter(key_ring()))
+
+
 def seal(password: str, binding: Binding) -> Sealed:
-    key_id, key = next(iter(key_ring().items()))
+    key_id = current_key_id()
+    key = key_ring()[key_id]
     nonce = os.urandom(NONCE_BYTES)
     return Sealed(key_id, nonce + key.encrypt(nonce, password.encode(), binding.encode()))
 

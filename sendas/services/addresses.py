@@ -223,7 +223,12 @@ def delete_address(*, actor: Actor, send_as: SendAs) -> None:
 
 def gateway_password(msa: SmtpMsa) -> str:
     """The password for the server. Raises CredentialError. Never log, show or return it."""
-    return unseal(Sealed(msa.key_id, bytes(msa.ciphertext)), _binding(msa.send_as_id, msa))
+    return unseal(Sealed(msa.key_id, bytes(msa.ciphertext)), binding_of(msa))
+
+
+def binding_of(msa: SmtpMsa) -> Binding:
+    """What the stored password was written for, as the row says."""
+    return _binding(msa.send_as_id, msa)
 
 
 def record_refusal(*, credential_id: uuid.UUID, reply: str) -> None:

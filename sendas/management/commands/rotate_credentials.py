@@ -1,0 +1,27 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from sendas.credentials import current_key_id
+from sendas.services.rotation import Progress, on_old_keys, rotate_credentials
+
+
+class Command(BaseCommand):
+    help = "Encrypt every stored SMTP password with the first key of OUTGATE_CREDENTIAL_KEYS."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        expected = on_old_keys().count()
+        progress = Progress()
+        for progress in rotate_credentials():
+            self.stdout.write(f"{progress.rotated} of {expected}")
+        if progress.unreadable:
+            raise CommandError(
+                f"{progress.unreadable} passwords can't be read: their key is not in "
+                "OUTGATE_CREDENTIAL_KEYS any more. Put it back, and run this again."
+            )
+        if left := on_old_keys().count():
+            raise CommandError(
+                f"{left} passwords were stored under an old key meanwhile: some process still runs "
+                "with the old OUTGATE_CREDENTIAL_KEYS. Restart it, and run this again."
+            )
+        self.stdout.write(f"All passwords are under the key {current_key_id()}.")

@@ -1,0 +1,67 @@
+"""Stored passwords move to the ring's first key, in small steps, while mail goes on."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts.services.audit import SYSTEM, record_event
+from sendas.credentials import CredentialError, current_key_id, seal
+from sendas.models import SmtpMsa
+from sendas.services.addresses import binding_of, gateway_password
+
+BATCH = 200  # rows locked at a time: some tens of milliseconds
+
+
+class Progress(NamedTuple):
+    """How far a rotation came. `unreadable` rows have lost their key and stay as they are."""
+
+    rotated: int = 0
+    unreadable: int = 0
+
+    def plus(self, other: "Progress") -> "Progress":
+        return Progress(self.rotated + other.rotated, self.unreadable + other.unreadable)
+
+
+def on_old_keys() -> QuerySet[SmtpMsa]:
+    return SmtpMsa.objects.exclude(key_id=current_key_id())
+
+
+def rotate_credentials() -> Iterator[Progress]:
+    """Yield the progress after each batch; every batch is a transaction of its own.
+
+    1. All rows on old keys, by id, but those that somebody holds at the moment: a second rotation,
+       or an owner who types a new password, which takes the first key anyway.
+    2. Those that were left out, this time waiting for them.
+
+    Neither `credential_id` nor the server changes, so open connections and queued mail go on.
+    """
+    total = Progress()
+    for skip_locked in (True, False):
+        unreadable, last = 0, 0
+        while rows := list(on_old_keys().filter(pk__gt=last).order_by("pk")[:BATCH]):
+            last = rows[-1].pk
+            batch = _rotate([row.pk for row in rows], skip_locked=skip_locked)
+            total = total.plus(batch._replace(unreadable=0))
+            unreadable += batch.unreadable
+            yield total._replace(unreadable=unreadable)
+    if total.rotated:
+        record_event(SYSTEM, "credentials_rotated", current_key_id(), rotated=total.rotated)
+
+
+def _rotate(pks: list[int], *, skip_locked: bool) -> Progress:
+    with transaction.atomic():
+        # The condition is asked again of a row that was waited for: it may have moved meanwhile.
+        rows = on_old_keys().filter(pk__in=pks).order_by("pk")
+        readable = []
+        held = list(rows.select_for_update(skip_locked=skip_locked, no_key=True))
+        for msa in held:
+            try:
+                sealed = seal(gateway_password(msa), binding_of(msa))
+            except CredentialError:
+                continue
+            msa.key_id, msa.ciphertext = sealed
+            readable.append(msa)
+        SmtpMsa.objects.bulk_update(readable, ["key_id", "ciphertext"])
+    return Progress(len(readable), len(held) - len(readable))
