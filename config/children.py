@@ -1,7 +1,6 @@
 """Child processes that do not outlive the process that started them (Linux)."""
 
 import asyncio
-import ctypes
 import os
 import pwd
 import signal
@@ -9,8 +8,7 @@ import subprocess
 from collections.abc import Callable
 from typing import IO, TypedDict
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+from submission.parent_death import signal_at_death_of_parent
 
 
 class StartError(Exception):
@@ -74,11 +72,6 @@ def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return prepare
-
-
-def signal_at_death_of_parent(sig: signal.Signals) -> None:
-    """Have the kernel send this process `sig` when the process that started it dies."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(sig))
 
 
 def kill_group(group: int, sig: signal.Signals = signal.SIGKILL) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from config.certificates import Certificates, keep_certificates
-from config.children import Child, StartError, describe, signal_at_death_of_parent, spawn_options
+from config.children import Child, StartError, describe, spawn_options
 from config.demo_organisation import DOMAIN
 from config.embedded import (
     APPLICATION_ROLE,
@@ -31,6 +31,7 @@ from config.installation import (
     read_installation,
 )
 from config.readiness import ready_lines, wait_for_services, wait_until, write_demo_json
+from submission.parent_death import signal_at_death_of_parent
 
 # Seconds: the services get the first, the engines the second; together under ten.
 SERVICES_STOP = 5.0

@@ -69,12 +69,23 @@ class SmtpServer:
             return lambda: ProxiedProtocol(self._service, accept)
         return accept
 
-    async def listen(self, host: str, port: int, *, implicit_tls: bool) -> asyncio.Server:
-        """Accept connections at `host` and `port` until `drain`."""
+    async def listen(
+        self, host: str, port: int, *, implicit_tls: bool, shared: bool = False
+    ) -> asyncio.Server:
+        """Accept connections at `host` and `port` until `drain`.
+
+        `shared` with other processes of ours, over which the kernel spreads the connections.
+        """
         factory = self.protocol_factory(implicit_tls=implicit_tls)
-        listener = await asyncio.get_running_loop().create_server(factory, host, port, backlog=1024)
+        listener = await asyncio.get_running_loop().create_server(
+            factory, host, port, backlog=1024, reuse_port=shared or None
+        )
         self._listeners.append(listener)
         return listener
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Greet with this certificate from now on; sessions that have begun keep theirs."""
+        self._service.tls = context
 
     async def drain(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  (a grace period)
         """Stop listening, tell the idle, wait for messages under way, cut the rest."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import resource
 import signal
-import ssl
 
 from django.conf import settings
 
@@ -19,23 +18,23 @@ from delivery.watch import RuleWatch
 from smtp.pool import ConnectionPool
 from smtp.server import SmtpServer
 from smtp.session import Limits
+from submission.certificate import Certificate
 from submission.handler import SubmissionHandler
 from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 8.0
+# With what is still written to the log afterwards.
+STOP_SECONDS = 15.0
 # All accounts share the relay, and each message holds a connection while its mail program writes.
 # Postfix lets one client have 50 (smtpd_client_connection_count_limit).
 RELAY_CONNECTIONS = 50
 
 
-def tls_context() -> ssl.SSLContext:
-    """The service's certificate. Raises OSError or ssl.SSLError where the files are of no use."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.OUTGATE_TLS_CERT_FILE, settings.OUTGATE_TLS_KEY_FILE)
-    return context
+def service_certificate() -> Certificate:
+    """Raises OSError where the files are of no use."""
+    return Certificate(settings.OUTGATE_TLS_CERT_FILE, settings.OUTGATE_TLS_KEY_FILE)
 
 
 def raise_file_limit() -> None:
@@ -44,13 +43,18 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
 
 
-async def serve() -> None:
-    """Listen until SIGTERM or SIGINT; then let messages under way finish."""
+async def serve(*, shared: bool = False) -> None:
+    """Listen until SIGTERM or SIGINT; then let messages under way finish.
+
+    SIGHUP, or other files in its place, bring a new certificate. `shared` says that other
+    processes of ours listen on the same ports.
+    """
     raise_file_limit()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    certificate = service_certificate()
     database = Database()
     # A connection each, so that none waits for another: changes, accounts, the log, the limits.
     watch, accounts_link, log_link, limits_link = RuleWatch(), Link(), Link(), Link()
@@ -66,20 +70,20 @@ async def serve() -> None:
     server = SmtpServer(
         SubmissionHandler(relay, SignIns(watch, database)),
         hostname=settings.OUTGATE_HOSTNAME,
-        tls=tls_context(),
+        tls=certificate.context,
         limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),
         proxy_networks=settings.OUTGATE_PROXY_NETWORKS,
     )
-    host = settings.OUTGATE_SUBMISSION_HOST
-    await server.listen(host, settings.OUTGATE_SUBMISSION_PORT, implicit_tls=False)
-    await server.listen(host, settings.OUTGATE_SUBMISSIONS_PORT, implicit_tls=True)
-    logger.info(
-        "submission listens on %s, ports %s and %s",
-        host,
-        settings.OUTGATE_SUBMISSION_PORT,
-        settings.OUTGATE_SUBMISSIONS_PORT,
-    )
+
+    def new_certificate() -> None:
+        if certificate.reload():
+            server.use_tls(certificate.context)
+
+    loop.add_signal_handler(signal.SIGHUP, new_certificate)
+    renewal = asyncio.create_task(certificate.watch(server.use_tls))
+    await _listen(server, shared=shared)
     await stopped.wait()
+    renewal.cancel()
     await server.drain(DRAIN_SECONDS)
     await log.settle()
     await recipients.settle()
@@ -90,3 +94,11 @@ async def serve() -> None:
     for link in (accounts_link, log_link, limits_link):
         await link.close()
     database.close()
+
+
+async def _listen(server: SmtpServer, *, shared: bool) -> None:
+    host = settings.OUTGATE_SUBMISSION_HOST
+    ports = (settings.OUTGATE_SUBMISSION_PORT, settings.OUTGATE_SUBMISSIONS_PORT)
+    for port, implicit_tls in zip(ports, (False, True), strict=True):
+        await server.listen(host, port, implicit_tls=implicit_tls, shared=shared)
+    logger.info("submission listens on %s, ports %s and %s", host, *ports)

@@ -1,10 +1,14 @@
-import ssl
+import argparse
+import socket
+from functools import partial
 from typing import Any
 
 import uvloop
-from django.core.management.base import BaseCommand, CommandError
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from submission.service import serve
+from submission.processes import keep_running
+from submission.service import STOP_SECONDS, serve, service_certificate
 
 
 class Command(BaseCommand):
@@ -12,9 +16,46 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = "Run the SMTP submission service that mail programs talk to."
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--processes",
+            type=_at_least_one,
+            default=1,
+            metavar="N",
+            help="how many processes share the ports: as many as the machine has cores",
+        )
+
+    def handle(self, *_args: Any, processes: int, **_options: Any) -> None:
         try:
-            uvloop.run(serve())
-        except (OSError, ssl.SSLError) as error:
+            if processes == 1:
+                _serve(shared=False)
+            else:
+                _check_start()
+                work = partial(_serve, shared=True)
+                keep_running(processes, work, stop_seconds=STOP_SECONDS, on_end=lambda _: None)
+        except OSError as error:
             # A taken port or a missing certificate: one line, not a traceback.
             raise CommandError(f"The submission service can't start: {error}") from None
+
+
+def _serve(*, shared: bool) -> None:
+    uvloop.run(serve(shared=shared))
+
+
+def _check_start() -> None:
+    """Raises OSError for what would let every process end as soon as it has started.
+
+    Ports that are to be shared can be opened though another service of ours has them.
+    """
+    service_certificate()
+    for port in (settings.OUTGATE_SUBMISSION_PORT, settings.OUTGATE_SUBMISSIONS_PORT):
+        address = (settings.OUTGATE_SUBMISSION_HOST, port)
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server(address, family=family).close()
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one process is needed")
+    return number

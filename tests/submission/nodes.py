@@ -1,0 +1,65 @@
+"""More submission services beside the post office's: same database, own ports."""
+
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import MANAGE, Running, running, until
+from tests.submission.conftest import PostOffice
+
+SUBMISSION = [*MANAGE, "submission"]
+
+
+def free_ports(count: int) -> list[int]:
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    numbers = [each.getsockname()[1] for each in opened]
+    for each in opened:
+        each.close()
+    return numbers
+
+
+@dataclass
+class Node:
+    running: Running
+    port: int
+    tls_port: int
+    environment: dict[str, str]
+
+    def client(self, post_office: PostOffice) -> smtplib.SMTP_SSL:
+        tls = ssl.create_default_context(cafile=post_office.ca_file)
+        return smtplib.SMTP_SSL("localhost", self.tls_port, context=tls, timeout=20)
+
+    def answers(self) -> bool:
+        try:
+            with smtplib.SMTP("localhost", self.port, timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def children(self) -> list[int]:
+        number = self.running.process.pid
+        return [int(each) for each in _words(Path(f"/proc/{number}/task/{number}/children"))]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def node(post_office: PostOffice, name: str, *arguments: str, **settings: str) -> Iterator[Node]:
+    """A service that listens, with these arguments and settings besides the post office's."""
+    port, tls_port = free_ports(2)
+    environment = post_office.environment | {
+        "OUTGATE_SUBMISSION_PORT": str(port), "OUTGATE_SUBMISSIONS_PORT": str(tls_port),
+    } | settings  # fmt: skip
+    with running(name, [*SUBMISSION, *arguments], environment) as service:
+        started = Node(service, port, tls_port, environment)
+        until(started.answers, 30, lambda: service.output)
+        yield started
