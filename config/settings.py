@@ -48,6 +48,8 @@ OUTGATE_HOSTNAME = env.str("OUTGATE_HOSTNAME", default=urlsplit(BASE_URL).hostna
 OUTGATE_SUBMISSION_HOST = env.str("OUTGATE_SUBMISSION_HOST", default="127.0.0.1")
 OUTGATE_SUBMISSION_PORT = env.int("OUTGATE_SUBMISSION_PORT", default=1587)
 OUTGATE_SUBMISSIONS_PORT = env.int("OUTGATE_SUBMISSIONS_PORT", default=1465)
+OUTGATE_SUBMISSION_HEALTH_HOST = env.str("OUTGATE_SUBMISSION_HEALTH_HOST", default="127.0.0.1")
+OUTGATE_SUBMISSION_HEALTH_PORT = int(env.str("OUTGATE_SUBMISSION_HEALTH_PORT", default="") or 0)
 # Load balancers in these networks say with the PROXY protocol whom they stand for.
 OUTGATE_PROXY_NETWORKS = tuple(
     ip_network(text) for text in env.list("OUTGATE_PROXY_NETWORKS", default=[])
@@ -197,7 +199,7 @@ WHITENOISE_USE_FINDERS = True
 _https = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SECURE_SSL_REDIRECT = _https
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https

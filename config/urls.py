@@ -6,7 +6,7 @@ from django.views.generic import RedirectView
 
 from accounts.mail_programs import autoconfig
 from config.demo_page import demo, demo_source
-from config.views import healthz, home, no_page
+from config.views import healthz, home, no_page, readyz
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # Where mail programs look: on the domain's own web server, and on autoconfig.<domain>.
     path(".well-known/autoconfig/mail/config-v1.1.xml", autoconfig, name="autoconfig"),
     path("mail/config-v1.1.xml", autoconfig),
+    path("readyz", readyz, name="readyz"),
     path("console/", include("console.urls")),
     path("settings/", include("sendas.urls")),
     path("settings/app-passwords/", include("accounts.urls")),

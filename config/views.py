@@ -5,6 +5,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import signed_in
 from accounts.requests import SignedInRequest
+from config.health import find_troubles
 
 
 @require_safe
@@ -12,6 +13,15 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     """200 while this process reaches the database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """200 while this process can serve people; else 503 and what is missing."""
+    troubles = find_troubles()
+    if troubles:
+        return JsonResponse({"status": "not ready", "troubles": troubles}, status=503)
     return JsonResponse({"status": "ok"})
 
 

@@ -69,7 +69,7 @@ class SmtpServerProtocol(asyncio.Protocol):
             self.session, hostname=self._service.hostname, limits=self._limits
         )
         self._opened = self._loop.time()
-        self._service.connections.add(self)
+        self._service.add(self)
         self._counted = self._service.counter.enter(
             self.session.peer, self._limits.connections_per_ip
         )
@@ -88,7 +88,7 @@ class SmtpServerProtocol(asyncio.Protocol):
             return
         self.closed.set_result(None)
         self._state = _State.CLOSING
-        self._service.connections.discard(self)
+        self._service.remove(self)
         if self._counted:
             self._service.counter.leave(self.session.peer)
         self._deadline.cancel()

@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Literal
 
 from smtp.client import Connection
 from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.session import Body
 
 Opener = Callable[[], Awaitable[Connection]]
+Acquired = Literal["kept", "new"]
 
 
 class ConnectionPool:
@@ -16,16 +18,24 @@ class ConnectionPool:
 
     A key stands for one credential on one route; what it is made of is the caller's business.
     `idle` is how long an unused connection is kept, `wait` how long to wait for a free place, in
-    seconds. Belongs to one event loop.
+    seconds. `on_acquire` hears which kind of connection was acquired.
+    Belongs to one event loop.
     """
 
     def __init__(
-        self, *, per_key: int = 10, total: int = 200, idle: float = 30.0, wait: float = 30.0
+        self,
+        *,
+        per_key: int = 10,
+        total: int = 200,
+        idle: float = 30.0,
+        wait: float = 30.0,
+        on_acquire: Callable[[Acquired], None] | None = None,
     ) -> None:
         self._per_key = per_key
         self._total = total
         self._idle_seconds = idle
         self._wait_seconds = wait
+        self._on_acquire = on_acquire or (lambda _kind: None)
         self._idle: dict[Hashable, list[Connection]] = {}
         self._timers: dict[Connection, asyncio.TimerHandle] = {}
         self._places: Counter[Hashable] = Counter()
@@ -107,9 +117,12 @@ class ConnectionPool:
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             if not fresh and (kept := self._take_idle(key)):
+                self._on_acquire("kept")
                 return kept, False
             if self._reserve(key):
-                return await self._open(key, open_connection), True
+                connection = await self._open(key, open_connection)
+                self._on_acquire("new")
+                return connection, True
             await self._wait(key, deadline)
 
     async def _open(self, key: Hashable, open_connection: Opener) -> Connection:

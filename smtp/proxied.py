@@ -32,7 +32,7 @@ class ProxiedProtocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "local"
-        self._service.connections.add(self)
+        self._service.add(self)
         if self._is_balancer():
             self._deadline.arm(self._service.limits.proxy_header)
         else:
@@ -81,6 +81,6 @@ class ProxiedProtocol(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._deadline.cancel()
-        self._service.connections.discard(self)
+        self._service.remove(self)
         if not self.closed.done():
             self.closed.set_result(None)

@@ -43,8 +43,12 @@ class SmtpServer:
         limits: Limits | None = None,
         counter: ConnectionCounter | None = None,
         proxy_networks: tuple[IPv4Network | IPv6Network, ...] = (),
+        on_connections: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Connections from `proxy_networks` must begin with a PROXY header."""
+        """Connections from `proxy_networks` must begin with a PROXY header.
+
+        `on_connections` hears how many are open whenever that changes.
+        """
         self._service = Service(
             handler=handler,
             hostname=hostname,
@@ -52,6 +56,7 @@ class SmtpServer:
             limits=limits or Limits(),
             counter=counter or ConnectionCounter(),
             proxy_networks=proxy_networks,
+            on_connections=on_connections,
         )
         self._listeners: list[asyncio.Server] = []
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
@@ -38,6 +38,15 @@ class Service:
     connections: set[OpenConnection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
+    on_connections: Callable[[int], None] = lambda _count: None
+
+    def add(self, connection: OpenConnection) -> None:
+        self.connections.add(connection)
+        self.on_connections(len(self.connections))
+
+    def remove(self, connection: OpenConnection) -> None:
+        self.connections.discard(connection)
+        self.on_connections(len(self.connections))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in a task that outlives its connection.

@@ -9,6 +9,7 @@ from typing import cast
 from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
+from delivery import metrics
 from delivery.relay import Relay
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
@@ -31,6 +32,11 @@ class SubmissionHandler:
         self._sign_ins = sign_ins
 
     async def authenticate(self, session: Session, username: str, password: str) -> object | Reply:
+        answer = await self._sign_in(session, username, password)
+        metrics.SIGN_INS.labels(_outcome(answer)).inc()
+        return answer
+
+    async def _sign_in(self, session: Session, username: str, password: str) -> object | Reply:
         try:
             outcome = await self._sign_ins.check(username, password, peer=session.peer)
         except (DatabaseError, TimeoutError) as error:
@@ -59,3 +65,11 @@ def _blocked(remaining: timedelta) -> Reply:
         "Too many wrong app passwords from your network. Nothing is checked now. Correct the app "
         f"password and try again in {minutes} minute{'' if minutes == 1 else 's'}.",
     )
+
+
+def _outcome(answer: object | Reply) -> str:
+    if not isinstance(answer, Reply):
+        return "accepted"
+    if answer == WRONG:
+        return "refused"
+    return "not_checked" if answer == AWAY else "blocked"

@@ -4,9 +4,12 @@ import asyncio
 import logging
 import resource
 import signal
+from collections.abc import Callable
+from typing import get_args
 
 from django.conf import settings
 
+from delivery import metrics
 from delivery.cache import AccountCache
 from delivery.database import Database
 from delivery.limits import RecipientLimits
@@ -15,11 +18,12 @@ from delivery.log import DeliveryLog
 from delivery.relay import Relay
 from delivery.routing import RouteKind
 from delivery.watch import RuleWatch
-from smtp.pool import ConnectionPool
+from smtp.pool import Acquired, ConnectionPool
 from smtp.server import SmtpServer
 from smtp.session import Limits
 from submission.certificate import Certificate
 from submission.handler import SubmissionHandler
+from submission.health import Health, HealthServer
 from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
@@ -63,8 +67,10 @@ async def serve(*, shared: bool = False) -> None:
     recipients = RecipientLimits(limits_link, database)
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
-        RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
-        RouteKind.GATEWAY: ConnectionPool(),
+        RouteKind.DEFAULT: ConnectionPool(
+            per_key=RELAY_CONNECTIONS, on_acquire=_counter(RouteKind.DEFAULT)
+        ),
+        RouteKind.GATEWAY: ConnectionPool(on_acquire=_counter(RouteKind.GATEWAY)),
     }
     relay = Relay(pools, database, AccountCache(watch, accounts_link), log, recipients)
     server = SmtpServer(
@@ -73,6 +79,7 @@ async def serve(*, shared: bool = False) -> None:
         tls=certificate.context,
         limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),
         proxy_networks=settings.OUTGATE_PROXY_NETWORKS,
+        on_connections=metrics.SESSIONS.set,
     )
 
     def new_certificate() -> None:
@@ -82,18 +89,35 @@ async def serve(*, shared: bool = False) -> None:
     loop.add_signal_handler(signal.SIGHUP, new_certificate)
     renewal = asyncio.create_task(certificate.watch(server.use_tls))
     await _listen(server, shared=shared)
+    health = Health(database, certificate)
+    health_server = _serve_health(health, shared=shared)
     await stopped.wait()
+    health.draining = True
     renewal.cancel()
     await server.drain(DRAIN_SECONDS)
     await log.settle()
     await recipients.settle()
     for pool in pools.values():
         await pool.close()
+    if health_server:
+        await health_server.stop()
     watching.cancel()
     await asyncio.wait([watching])
     for link in (accounts_link, log_link, limits_link):
         await link.close()
     database.close()
+
+
+def _counter(route: RouteKind) -> Callable[[Acquired], None]:
+    counters = {kind: metrics.CONNECTIONS.labels(route, kind) for kind in get_args(Acquired)}
+    return lambda kind: counters[kind].inc()
+
+
+def _serve_health(health: Health, *, shared: bool) -> HealthServer | None:
+    port = settings.OUTGATE_SUBMISSION_HEALTH_PORT
+    if not port:
+        return None
+    return HealthServer(settings.OUTGATE_SUBMISSION_HEALTH_HOST, port, health, shared=shared)
 
 
 async def _listen(server: SmtpServer, *, shared: bool) -> None:

@@ -65,6 +65,7 @@ TABLE = {
     "healthz": Row(everybody(200)),
     ".well-known/autoconfig/mail/config-v1.1.xml": Row(everybody(200)),
     "mail/config-v1.1.xml": Row(everybody(200)),
+    "readyz": Row(everybody(200)),
     "console/": Row(administrators(200)),
     "console/apps/mail/": Row(administrators(200)),
     "console/rollouts/": Row(administrators(200)),

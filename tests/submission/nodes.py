@@ -3,10 +3,14 @@
 import smtplib
 import socket
 import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import MANAGE, Running, running, until
 from tests.submission.conftest import PostOffice
@@ -27,6 +31,7 @@ class Node:
     running: Running
     port: int
     tls_port: int
+    health_port: int
     environment: dict[str, str]
 
     def client(self, post_office: PostOffice) -> smtplib.SMTP_SSL:
@@ -39,6 +44,25 @@ class Node:
                 return True
         except OSError:
             return False
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and text that monitoring gets; 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read().decode()
+        except OSError:
+            return 0, ""
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """The value of one metric, as Prometheus reads it."""
+        for family in text_string_to_metric_families(self.ask("/metrics")[1]):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        return None
 
     def children(self) -> list[int]:
         number = self.running.process.pid
@@ -55,11 +79,12 @@ def _words(path: Path) -> list[str]:
 @contextmanager
 def node(post_office: PostOffice, name: str, *arguments: str, **settings: str) -> Iterator[Node]:
     """A service that listens, with these arguments and settings besides the post office's."""
-    port, tls_port = free_ports(2)
+    port, tls_port, health_port = free_ports(3)
     environment = post_office.environment | {
         "OUTGATE_SUBMISSION_PORT": str(port), "OUTGATE_SUBMISSIONS_PORT": str(tls_port),
+        "OUTGATE_SUBMISSION_HEALTH_PORT": str(health_port),
     } | settings  # fmt: skip
     with running(name, [*SUBMISSION, *arguments], environment) as service:
-        started = Node(service, port, tls_port, environment)
+        started = Node(service, port, tls_port, health_port, environment)
         until(started.answers, 30, lambda: service.output)
         yield started

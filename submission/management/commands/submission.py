@@ -1,6 +1,8 @@
 import argparse
+import os
 import socket
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
@@ -8,7 +10,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from submission.processes import keep_running
-from submission.service import STOP_SECONDS, serve, service_certificate
 
 
 class Command(BaseCommand):
@@ -30,15 +31,28 @@ class Command(BaseCommand):
             if processes == 1:
                 _serve(shared=False)
             else:
-                _check_start()
-                work = partial(_serve, shared=True)
-                keep_running(processes, work, stop_seconds=STOP_SECONDS, on_end=lambda _: None)
+                with TemporaryDirectory(prefix="outgate-metrics-") as folder:
+                    # Looked up once, when prometheus_client is imported: with the service.
+                    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+                    _keep_running(processes)
         except OSError as error:
             # A taken port or a missing certificate: one line, not a traceback.
             raise CommandError(f"The submission service can't start: {error}") from None
 
 
+def _keep_running(processes: int) -> None:
+    from prometheus_client.multiprocess import mark_process_dead
+
+    from submission.service import STOP_SECONDS
+
+    _check_start()
+    work = partial(_serve, shared=True)
+    keep_running(processes, work, stop_seconds=STOP_SECONDS, on_end=mark_process_dead)
+
+
 def _serve(*, shared: bool) -> None:
+    from submission.service import serve
+
     uvloop.run(serve(shared=shared))
 
 
@@ -47,6 +61,8 @@ def _check_start() -> None:
 
     Ports that are to be shared can be opened though another service of ours has them.
     """
+    from submission.service import service_certificate
+
     service_certificate()
     for port in (settings.OUTGATE_SUBMISSION_PORT, settings.OUTGATE_SUBMISSIONS_PORT):
         address = (settings.OUTGATE_SUBMISSION_HOST, port)

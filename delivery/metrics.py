@@ -1,0 +1,17 @@
+"""What the submission service counts and times, for Prometheus; docs/operations.md lists it.
+
+With several processes each writes to files of its own (prometheus_client's multi-process mode),
+which is why a gauge has to say what the sum of several is.
+"""
+
+from prometheus_client import Counter, Gauge
+
+SESSIONS = Gauge(
+    "outgate_sessions", "Connections of mail programs that are open", multiprocess_mode="livesum"
+)
+SIGN_INS = Counter("outgate_sign_ins", "Sign-ins of mail programs", ["outcome"])
+CONNECTIONS = Counter(
+    "outgate_upstream_connections",
+    "Connections taken to carry a message, kept from an earlier message or new",
+    ["pool", "kind"],
+)
