@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import MANAGE, Running, running, until
+from tests.processes import MANAGE, Running, running
 from tests.submission.conftest import PostOffice
 
 SUBMISSION = [*MANAGE, "submission"]
@@ -37,13 +37,6 @@ class Node:
     def client(self, post_office: PostOffice) -> smtplib.SMTP_SSL:
         tls = ssl.create_default_context(cafile=post_office.ca_file)
         return smtplib.SMTP_SSL("localhost", self.tls_port, context=tls, timeout=20)
-
-    def answers(self) -> bool:
-        try:
-            with smtplib.SMTP("localhost", self.port, timeout=5):
-                return True
-        except OSError:
-            return False
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and text that monitoring gets; 0 where nobody answers."""
@@ -85,6 +78,5 @@ def node(post_office: PostOffice, name: str, *arguments: str, **settings: str) -
         "OUTGATE_SUBMISSION_HEALTH_PORT": str(health_port),
     } | settings  # fmt: skip
     with running(name, [*SUBMISSION, *arguments], environment) as service:
-        started = Node(service, port, tls_port, health_port, environment)
-        until(started.answers, 30, lambda: service.output)
-        yield started
+        service.wait_for("submission listens")
+        yield Node(service, port, tls_port, health_port, environment)
