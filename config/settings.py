@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import environ
 
 from accounts.incoming_server import parse_incoming_url
+from config.logs import logging_settings
 from smtp.relay_url import parse_relay_url
 from smtp.target import Security
 
@@ -258,15 +259,7 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # A sweep every two seconds would say so twice each time.
-    "loggers": {
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-    },
-    "root": {"handlers": ["console"], "level": env.str("OUTGATE_LOG_LEVEL", default="INFO")},
-}
+LOGGING = logging_settings(
+    form=env.str("OUTGATE_LOG_FORMAT", default="text"),
+    level=env.str("OUTGATE_LOG_LEVEL", default="INFO"),
+)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -31,6 +32,14 @@ def page_of(row: Any) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
+def _as_number(term: str) -> UUID | None:
+    """The delivery's number out of "Outgate 3f2b…", as a mail program shows it, or alone."""
+    try:
+        return UUID(term.strip("()").removeprefix("Outgate "))
+    except ValueError:
+        return None
+
+
 def deciding_change(delivery: Delivery) -> PolicyChange | None:
     """The saved change that decided; None for the default, and where history no longer tells.
 
@@ -57,8 +66,11 @@ class DeliveryAdmin(SupportAdmin):
     list_display = ("created_at", "account_address", "from_address", "state", "route", "server")
     list_filter = ("state", "route", "created_at")
     search_fields = ("account_address", "from_address", "=message_id", "recipients__address")
-    search_help_text = gettext_lazy("Account, From, recipient, or a whole Message-ID")
+    search_help_text = gettext_lazy(
+        "Account, From, recipient, a whole Message-ID, or the number that a mail program showed"
+    )
     fields = (
+        "id",
         "created_at",
         "finished_at",
         "account",
@@ -82,9 +94,12 @@ class DeliveryAdmin(SupportAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
-        """People also paste a Message-ID without its angle brackets."""
+        """People also paste a Message-ID without its angle brackets, or the number of a reply."""
+        term = search_term.strip()
+        if number := _as_number(term):
+            return queryset.filter(pk=number), False
         found, has_duplicates = super().get_search_results(request, queryset, search_term)
-        return found | queryset.filter(message_id=f"<{search_term.strip()}>"), has_duplicates
+        return found | queryset.filter(message_id=f"<{term}>"), has_duplicates
 
     @admin.display(description=gettext_lazy("recipients"))
     def recipient_addresses(self, delivery: Delivery) -> str:

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
@@ -59,8 +59,9 @@ NOTHING = {
 
 
 class Message(NamedTuple):
-    """What the log says of a message, whatever becomes of it."""
+    """What the log says of a message, whatever becomes of it; `number` is that of its row."""
 
+    number: str
     user_id: UUID
     account_address: str
     from_address: str
@@ -147,10 +148,9 @@ class DeliveryLog:
                 self._outcomes = []
 
     def _add(self, message: Message, **columns: object) -> Record:
-        number = str(uuid4())
         row: dict[str, object] = {
             **NOTHING,
-            "id": number,
+            "id": message.number,
             "account_id": str(message.user_id),
             "account_address": message.account_address,
             "from_address": message.from_address,
@@ -159,7 +159,7 @@ class DeliveryLog:
             "recipients": message.recipients,
             **columns,
         }
-        record = Record(number, row, asyncio.get_running_loop().create_future())
+        record = Record(message.number, row, asyncio.get_running_loop().create_future())
         self._records.append(record)
         self._open += 1
         self._start()

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
+from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError
 from delivery.database import Database
 from delivery.failures import explain_failure, own_code
@@ -24,6 +25,7 @@ from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.services import load_credential
+from delivery.trace import Trace
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
 from sendas.services.addresses import record_refusal
@@ -64,6 +66,7 @@ class Submission(NamedTuple):
     envelope: Envelope
     header: HeaderBlock
     from_address: str
+    trace: Trace
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -78,6 +81,7 @@ class Submission(NamedTuple):
 
     def describe(self, account_address: str) -> Message:
         return Message(
+            number=self.trace.number,
             user_id=self.app_password.user_id,
             account_address=account_address,
             from_address=self.from_address,
@@ -97,6 +101,7 @@ class Steps:
     def end(self, name: str) -> None:
         """The step that began with the end of the last one."""
         now = time.monotonic()
+        metrics.STEP_SECONDS.labels(name).observe(now - self._since)
         self.times[name] = round(1000 * (now - self._since), 2)
         self._since = now
 
@@ -119,21 +124,32 @@ class Relay:
         self.limits = limits
 
     async def begin(
-        self, session: Session, app_password: AppPassword, envelope: Envelope, header: HeaderBlock
+        self,
+        session: Session,
+        app_password: AppPassword,
+        envelope: Envelope,
+        header: HeaderBlock,
+        trace: Trace,
     ) -> MessageSink | Reply:
         """Decide, connect and announce; the sink then takes the body. A Reply says why not."""
         try:
             from_address = header.from_mailbox(smtputf8=envelope.smtputf8).address
         except HeaderError as error:
-            submission = Submission(session, app_password, envelope, header, "")
+            submission = Submission(session, app_password, envelope, header, "", trace)
             return self._refuse_unasked(submission, Reply(554, "5.6.0", f"{error}."))
         submission = Submission(
-            session, app_password, envelope, complete_header(header, from_address), from_address
+            session,
+            app_password,
+            envelope,
+            complete_header(header, from_address),
+            from_address,
+            trace,
         )
         if header.received_count > MAX_RECEIVED:
             return self._refuse_unasked(submission, LOOP)
         try:
-            decided = await self.accounts.decide(app_password.pk, from_address)
+            with metrics.DECISION.time():
+                decided = await self.accounts.decide(app_password.pk, from_address)
         except AwayError as error:
             logger.warning("%s database away: %s", session.id, error)
             return AWAY
@@ -176,6 +192,7 @@ class Relay:
         taken: Taken,
     ) -> MessageSink | Reply:
         envelope = submission.envelope
+        submission.trace.route = route
         steps = Steps()
 
         async def connect() -> Connection:
@@ -292,7 +309,7 @@ class HandingOver:
                 self._route,
                 protocol="UTF8SMTPSA" if self._submission.envelope.smtputf8 else "ESMTPSA",
                 tls=session.tls,
-                trace=session.id,
+                trace=self._submission.trace.number,
             )
             return await self.write(header.encode()) or self
         except BaseException:  # nobody has the sink yet who could give the connection back

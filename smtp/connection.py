@@ -75,7 +75,10 @@ class SmtpServerProtocol(asyncio.Protocol):
         )
         if not self._counted:
             log.warning(
-                "session %s from %s: too many connections", self.session.id, self.session.peer
+                "session %s from %s: too many connections",
+                self.session.id,
+                self.session.peer,
+                extra=self.session.for_log,
             )
             self._hang_up(None if self._implicit_tls else trouble.TOO_MANY_CONNECTIONS)
         elif self._implicit_tls:
@@ -98,7 +101,8 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._message.lose()
         session, signed_in = self.session, self.session.account is not None
         state = f"tls={session.tls} signed_in={signed_in} errors={self._dialogue.errors}"
-        log.info("session %s from %s ended: %s", session.id, session.peer, state)
+        extra = session.for_log
+        log.info("session %s from %s ended: %s", session.id, session.peer, state, extra=extra)
 
     def drain(self) -> None:
         """End the session now if the client is idle, else after what it is doing."""
@@ -227,7 +231,8 @@ class SmtpServerProtocol(asyncio.Protocol):
                 seconds=self._limits.before_auth,
             )
         except OSError as error:
-            log.info("session %s: no TLS: %s", self.session.id, type(error).__name__)
+            reason, extra = type(error).__name__, self.session.for_log
+            log.info("session %s: no TLS: %s", self.session.id, reason, extra=extra)
             self._transport.abort()
             self.connection_lost(None)
             return
@@ -253,7 +258,7 @@ class SmtpServerProtocol(asyncio.Protocol):
         except Exception as error:  # the client must hear something, whatever the handler raises
             result = self._fault(error)
         if isinstance(result, Reply):
-            log.info("session %s: sign-in refused: %d", self.session.id, result.code)
+            log.debug("session %s: sign-in refused: %d", self.session.id, result.code)
             if result.is_permanent:
                 await asyncio.sleep(self._limits.auth_failure_delay)
             outcome = self._dialogue.refuse_sign_in(result)
@@ -299,7 +304,8 @@ class SmtpServerProtocol(asyncio.Protocol):
         try:
             message.feed(data)
         except BareLineError:
-            log.info("session %s: bare CR, LF or NUL in content", self.session.id)
+            extra = self.session.for_log
+            log.info("session %s: bare CR, LF or NUL in content", self.session.id, extra=extra)
             self._hang_up(trouble.BARE_LINE)
             return
         if message.transfer and not is_open:
@@ -336,14 +342,17 @@ class SmtpServerProtocol(asyncio.Protocol):
             reply = await transfer.run()
         except ClientGoneError:
             sender = message.envelope.sender
-            log.info("session %s: message from <%s> broken off", self.session.id, sender)
+            log.debug("session %s: message from <%s> broken off", self.session.id, sender)
             return
         self._end_message(message, reply)
 
     def _end_message(self, message: IncomingMessage, reply: Reply) -> None:
         summary = f"{len(message.envelope.recipients)} recipients, {message.size} octets"
         sender, answer = message.envelope.sender, f"{reply.code} {reply.enhanced}"
-        log.info("session %s: <%s>, %s: %s", self.session.id, sender, summary, answer)
+        # Of the others the handler tells more.
+        level = logging.INFO if message.refusal else logging.DEBUG
+        text, extra = "session %s: <%s>, %s: %s", self.session.for_log
+        log.log(level, text, self.session.id, sender, summary, answer, extra=extra)
         self._message = None
         if not self.closed.done():
             self._go_on(self._dialogue.end_message(reply))

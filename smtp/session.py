@@ -48,6 +48,11 @@ class Session:
     helo: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
+    @property
+    def for_log(self) -> dict[str, dict[str, str]]:
+        """The `extra` of a log call, by which structured logs know the session."""
+        return {"fields": {"session": self.id}}
+
 
 @dataclass(slots=True)
 class Envelope:

@@ -18,4 +18,5 @@ def log_fault(session: Session, error: Exception) -> None:
     """Log where it happened, never its text, which may hold content or a credential."""
     frames = traceback.extract_tb(error.__traceback__)
     where = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in frames)
-    log.error("session %s: %s at %s", session.id, type(error).__name__, where)
+    name, extra = type(error).__name__, session.for_log
+    log.error("session %s: %s at %s", session.id, name, where, extra=extra)

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from accounts.models import AppPassword
 from delivery import metrics
 from delivery.relay import Relay
+from delivery.trace import Trace, TracedSink
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 from smtp.session import Envelope, MessageSink, Session
@@ -33,27 +34,34 @@ class SubmissionHandler:
 
     async def authenticate(self, session: Session, username: str, password: str) -> object | Reply:
         answer = await self._sign_in(session, username, password)
-        metrics.SIGN_INS.labels(_outcome(answer)).inc()
+        outcome = _outcome(answer)
+        metrics.SIGN_INS.labels(outcome).inc()
+        fields = {"session": session.id, "outcome": outcome}
+        if isinstance(answer, AppPassword):
+            fields["account"] = str(answer.user_id)
+        level = logging.WARNING if outcome == "blocked" else logging.INFO
+        logger.log(level, "session %s: sign-in %s", session.id, outcome, extra={"fields": fields})
         return answer
 
     async def _sign_in(self, session: Session, username: str, password: str) -> object | Reply:
         try:
             outcome = await self._sign_ins.check(username, password, peer=session.peer)
         except (DatabaseError, TimeoutError) as error:
-            logger.warning("%s sign-in not checked: %s", session.id, type(error).__name__)
+            name, extra = type(error).__name__, session.for_log
+            logger.warning("session %s: sign-in not checked: %s", session.id, name, extra=extra)
             return AWAY
         await asyncio.sleep(outcome.delay)
         if outcome.blocked_for:
-            logger.warning("%s sign-in blocked: too many failures", session.id)
             return _blocked(outcome.blocked_for)
         return outcome.app_password or WRONG
 
     async def begin(
         self, session: Session, envelope: Envelope, header: HeaderBlock
     ) -> MessageSink | Reply:
-        return await self._relay.begin(
-            session, cast("AppPassword", session.account), envelope, header
-        )
+        app_password = cast("AppPassword", session.account)
+        trace = Trace(session, app_password.user_id)
+        opened = await self._relay.begin(session, app_password, envelope, header, trace)
+        return trace.end(opened) if isinstance(opened, Reply) else TracedSink(opened, trace)
 
 
 def _blocked(remaining: timedelta) -> Reply:

@@ -88,6 +88,15 @@ def test_a_message_id_is_found_without_its_angle_brackets(client, support, deliv
         assert page_of(delivery) in client.get(url, {"q": term}).content.decode()
 
 
+@pytest.mark.parametrize("form", ["{}", "Outgate {}", "(Outgate {})"])
+def test_a_delivery_is_found_by_the_number_in_the_reply(client, support, delivery, form):
+    client.force_login(support)
+    url = page_of(delivery, "changelist")
+    shown = client.get(url, {"q": form.format(delivery.pk)}).content.decode()
+    assert page_of(delivery) in shown
+    assert page_of(delivery) not in client.get(url, {"q": str(uuid.uuid4())}).content.decode()
+
+
 def test_the_change_that_decided_is_named_with_who_saved_it(
     client, support, super_admin, organisation, owner
 ):

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -22,6 +23,7 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
+from delivery.trace import Trace
 from smtp.client import Connection, Security, Server
 from smtp.header import HeaderBlock
 from smtp.pool import ConnectionPool
@@ -115,9 +117,9 @@ class Stage:
     async def sink(self) -> HandingOver:
         assert isinstance(ANSWER, Route)
         header = HeaderBlock.parse(f"From: {PRIMARY}\r\n".encode())
-        submission = Submission(
-            Session("192.0.2.1"), AppPassword(), Envelope(PRIMARY), header, PRIMARY
-        )
+        session = Session("192.0.2.1")
+        trace = Trace(session, uuid4())
+        submission = Submission(session, AppPassword(), Envelope(PRIMARY), header, PRIMARY, trace)
         connection = await self.pool.acquire(self.key, self.open)
         message: Message = submission.describe(PRIMARY)
         way = Way(ANSWER, 1, PRIMARY)

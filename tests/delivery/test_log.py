@@ -29,7 +29,7 @@ TAKEN = Reply(250, "2.0.0", "Taken")
 
 def message(user_id: uuid.UUID, number: int = 0) -> Message:
     recipients = ["claire@customer.example", "dan@customer.example"]
-    return Message(user_id, PRIMARY, PRIMARY, f"<{number}@x>", recipients, 1000)
+    return Message(str(uuid.uuid4()), user_id, PRIMARY, PRIMARY, f"<{number}@x>", recipients, 1000)
 
 
 def hand_over(log: DeliveryLog, each: Message, route: Route = ANSWER):

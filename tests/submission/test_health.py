@@ -7,10 +7,10 @@ import pytest
 from django.db.models.functions import Now
 
 from policies.models import RolloutWave
+from tests.away import database_away
 from tests.console.rows import save_value
 from tests.processes import until
 from tests.submission.nodes import node
-from tests.submission.test_database_away import database_away
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
@@ -45,6 +45,10 @@ def test_what_is_carried_is_counted_over_all_processes(watched, post_office, app
     ]
     assert sum(kinds) == 6
     assert kinds[0] <= 2
+    assert watched.sample("outgate_messages_total", route="default", outcome="accepted") == 6
+    for step in ("decision", "start", "content", "log", "dot"):
+        assert watched.sample("outgate_message_step_seconds_count", step=step) == 6
+    assert watched.sample("outgate_message_step_seconds_count", step="connect") == kinds[0]
     assert watched.sample("outgate_sessions") == 0
     with watched.client(post_office), watched.client(post_office):
         assert watched.sample("outgate_sessions") == 2

@@ -71,7 +71,8 @@ def test_the_upstream_has_the_first_megabyte_before_the_client_sends_its_last(cl
         row = Delivery.objects.get()
         assert row.state == Delivery.State.HANDING_OVER
         client.send(MEGABYTE + b".\r\n")
-        assert client.getreply() == (250, b"2.0.0 Taken as 4Xk2")
+        code, text = client.getreply()
+        assert (code, text) == (250, f"2.0.0 Taken as 4Xk2 (Outgate {row.pk})".encode())
         assert upstream.dots == 1
         assert upstream.content > 2 * len(MEGABYTE)
     assert logged(Delivery.State.DELIVERED).size > 2 * len(MEGABYTE)
