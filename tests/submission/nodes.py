@@ -1,8 +1,6 @@
-"""More submission services beside the post office's: same database, own ports."""
+"""Services of a test's own, as monitoring and a load balancer see them."""
 
-import smtplib
 import socket
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,10 +10,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import MANAGE, Running, running
 from tests.submission.conftest import PostOffice
-
-SUBMISSION = [*MANAGE, "submission"]
+from tests.submission.own_service import OwnService, own_service
 
 
 def free_ports(count: int) -> list[int]:
@@ -27,16 +23,8 @@ def free_ports(count: int) -> list[int]:
 
 
 @dataclass
-class Node:
-    running: Running
-    port: int
-    tls_port: int
+class Node(OwnService):
     health_port: int
-    environment: dict[str, str]
-
-    def client(self, post_office: PostOffice) -> smtplib.SMTP_SSL:
-        tls = ssl.create_default_context(cafile=post_office.ca_file)
-        return smtplib.SMTP_SSL("localhost", self.tls_port, context=tls, timeout=20)
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and text that monitoring gets; 0 where nobody answers."""
@@ -58,25 +46,15 @@ class Node:
         return None
 
     def children(self) -> list[int]:
-        number = self.running.process.pid
-        return [int(each) for each in _words(Path(f"/proc/{number}/task/{number}/children"))]
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except FileNotFoundError:
-        return []
+        number = self.process.process.pid
+        words = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        return [int(word) for word in words]
 
 
 @contextmanager
-def node(post_office: PostOffice, name: str, *arguments: str, **settings: str) -> Iterator[Node]:
-    """A service that listens, with these arguments and settings besides the post office's."""
-    port, tls_port, health_port = free_ports(3)
-    environment = post_office.environment | {
-        "OUTGATE_SUBMISSION_PORT": str(port), "OUTGATE_SUBMISSIONS_PORT": str(tls_port),
-        "OUTGATE_SUBMISSION_HEALTH_PORT": str(health_port),
-    } | settings  # fmt: skip
-    with running(name, [*SUBMISSION, *arguments], environment) as service:
-        service.wait_for("submission listens")
-        yield Node(service, port, tls_port, health_port, environment)
+def node(office: PostOffice, *arguments: str, **settings: str) -> Iterator[Node]:
+    """A service that listens, with these arguments, and settings besides the post office's."""
+    (health_port,) = free_ports(1)
+    own = {"OUTGATE_SUBMISSION_HEALTH_PORT": str(health_port)} | settings
+    with own_service(office, *arguments, **own) as service:
+        yield Node(office, service.process, service.port, service.tls_port, health_port)

@@ -46,13 +46,13 @@ def client_context(office: PostOffice) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def own_service(office: PostOffice, **settings: str) -> Iterator[OwnService]:
-    """As the post office's, but on ports of its own and with other settings."""
+def own_service(office: PostOffice, *arguments: str, **settings: str) -> Iterator[OwnService]:
+    """As the post office's, but on ports of its own and with other arguments and settings."""
     ports = free_ports()
     names = ("OUTGATE_SUBMISSION_PORT", "OUTGATE_SUBMISSIONS_PORT")
     environment = office.environment | {name: ports[name] for name in names}
     environment |= {"OUTGATE_LOG_LEVEL": "INFO"} | settings
-    with running("own-service", [*MANAGE, "submission"], environment) as process:
+    with running("own-service", [*MANAGE, "submission", *arguments], environment) as process:
         process.wait_for("submission listens")
         yield OwnService(office, process, *(int(ports[name]) for name in names))
 

@@ -21,15 +21,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["1", "2"], ids=["alone", "two processes"])
 def watched(request, post_office):
-    with node(post_office, "watched", "--processes", request.param) as watched:
-        until(lambda: watched.running.output.count("listens") == int(request.param), 20)
+    with node(post_office, "--processes", request.param) as watched:
+        until(lambda: watched.process.output.count("listens") == int(request.param), 20)
         yield watched
 
 
 def test_what_is_carried_is_counted_over_all_processes(watched, post_office, app_password):
     refused = 0
     for _connection in range(6):
-        with watched.client(post_office) as client:
+        with watched.connect() as client:
             if refused < 1:
                 with pytest.raises(smtplib.SMTPAuthenticationError):
                     client.login(PRIMARY, "wrong")
@@ -50,7 +50,7 @@ def test_what_is_carried_is_counted_over_all_processes(watched, post_office, app
         assert watched.sample("outgate_message_step_seconds_count", step=step) == 6
     assert watched.sample("outgate_message_step_seconds_count", step="connect") == kinds[0]
     assert watched.sample("outgate_sessions") == 0
-    with watched.client(post_office), watched.client(post_office):
+    with watched.connect(), watched.connect():
         assert watched.sample("outgate_sessions") == 2
     expiry = watched.sample("outgate_certificate_expiry_timestamp_seconds")
     assert expiry > time.time()
@@ -78,21 +78,21 @@ def test_it_is_alive_without_postgresql_and_not_ready(watched, services):
 
 
 def test_while_it_ends_it_is_not_ready(watched, post_office, app_password):
-    client = watched.client(post_office)
+    client = watched.connect()
     client.login(PRIMARY, app_password)
     client.mail(PRIMARY)
     client.rcpt(RECIPIENT)
     client.docmd("DATA")
     client.send(MESSAGE)
-    watched.running.process.terminate()
+    watched.process.process.terminate()
     until(lambda: watched.ask("/readyz") == (503, "The service is about to end.\n"), 5)
     client.send(b".\r\n")
     assert client.getreply()[0] == 250
     assert client.getreply()[0] == 421
     client.close()
-    assert watched.running.process.wait(15) == 0
+    assert watched.process.process.wait(15) == 0
 
 
 def test_it_is_off_unless_it_has_a_port(post_office):
-    with node(post_office, "unwatched", OUTGATE_SUBMISSION_HEALTH_PORT="") as unwatched:
+    with node(post_office, OUTGATE_SUBMISSION_HEALTH_PORT="") as unwatched:
         assert unwatched.ask("/healthz") == (0, "")

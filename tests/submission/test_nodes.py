@@ -52,10 +52,7 @@ def configuration(nodes: list[Node], ports: list[int]) -> str:
 def cluster(post_office: PostOffice, tmp_path) -> Iterator[Cluster]:
     balancer = {"OUTGATE_PROXY_NETWORKS": "127.0.0.1/32", "OUTGATE_LOG_LEVEL": "INFO"}
     with ExitStack() as stack:
-        nodes = [
-            stack.enter_context(node(post_office, f"node-{name}", **balancer))
-            for name in ("one", "two", "three")
-        ]
+        nodes = [stack.enter_context(node(post_office, **balancer)) for _ in range(3)]
         for each in nodes:
             until(lambda each=each: each.ask("/readyz")[0] == 200, 10)
         ports = free_ports(2)
@@ -165,7 +162,7 @@ def test_a_node_that_is_killed_takes_no_accepted_message_with_it(cluster, sender
 
     def kill() -> None:
         assert sessions(lost) > 0
-        lost.running.kill()
+        lost.process.kill()
 
     captured = carry_all(sender, kill)
     assert sender.reconnected > 0
@@ -181,10 +178,10 @@ def test_a_node_that_is_stopped_leaves_nobody_in_doubt(cluster, sender):
 
     def stop() -> None:
         assert sessions(stopped) > 0
-        stopped.running.process.terminate()
+        stopped.process.process.terminate()
 
     captured = carry_all(sender, stop)
-    assert stopped.running.process.wait(15) == 0
+    assert stopped.process.process.wait(15) == 0
     assert sender.in_doubt == []
     assert set(sender.refusals) <= {421}
     assert captured == Counter(sender.accepted)

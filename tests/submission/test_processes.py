@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from config.certificates import keep_certificates
-from tests.processes import CHECKOUT, until
-from tests.submission.nodes import SUBMISSION, node
+from tests.processes import CHECKOUT, MANAGE, until
+from tests.submission.nodes import node
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
@@ -31,8 +31,8 @@ def is_alive(process: int) -> bool:
 
 @pytest.fixture
 def pair(post_office):
-    with node(post_office, "pair", "--processes", "2") as pair:
-        until(lambda: pair.running.output.count("submission listens") == 2, 20)
+    with node(post_office, "--processes", "2") as pair:
+        until(lambda: pair.process.output.count("submission listens") == 2, 20)
         yield pair
 
 
@@ -40,11 +40,11 @@ def test_both_processes_carry_mail_and_one_that_dies_comes_back(pair, post_offic
     first = pair.children()
     assert len(first) == 2
     os.kill(first[0], signal.SIGKILL)
-    until(lambda: pair.running.output.count("submission listens") == 3, 20)
+    until(lambda: pair.process.output.count("submission listens") == 3, 20)
     assert first[1] in pair.children()
     assert len(pair.children()) == 2
     for _connection in range(8):
-        with pair.client(post_office) as client:
+        with pair.connect() as client:
             client.login(PRIMARY, app_password)
             client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
     assert len(post_office.raw("ours")) == 8
@@ -53,20 +53,20 @@ def test_both_processes_carry_mail_and_one_that_dies_comes_back(pair, post_offic
 def test_who_is_asked_to_stop_ends_what_is_under_way(pair, post_office, app_password):
     processes = pair.children()
     # As many that both processes have some of each, whatever the kernel's choice.
-    busy, idle = ([pair.client(post_office) for _ in range(6)] for _ in range(2))
+    busy, idle = ([pair.connect() for _ in range(6)] for _ in range(2))
     for client in busy:
         client.login(PRIMARY, app_password)
         client.mail(PRIMARY)
         client.rcpt(RECIPIENT)
         assert client.docmd("DATA")[0] == 354
         client.send(MESSAGE)
-    pair.running.process.terminate()
+    pair.process.process.terminate()
     assert {client.getreply()[0] for client in idle} == {421}
     for client in busy:
         client.send(b".\r\n")
         assert client.getreply()[0] == 250
         assert client.getreply()[0] == 421
-    assert pair.running.process.wait(15) == 0
+    assert pair.process.process.wait(15) == 0
     assert len(post_office.raw("ours")) == 6
     assert not any(is_alive(process) for process in processes)
     for client in (*busy, *idle):
@@ -75,15 +75,19 @@ def test_who_is_asked_to_stop_ends_what_is_under_way(pair, post_office, app_pass
 
 def test_no_process_outlives_the_parent(pair):
     processes = pair.children()
-    os.kill(pair.running.process.pid, signal.SIGKILL)
-    pair.running.process.wait()
+    os.kill(pair.process.process.pid, signal.SIGKILL)
+    pair.process.process.wait()
     until(lambda: not any(is_alive(process) for process in processes), 15)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--processes", "2"]], ids=["alone", "several"])
-def test_a_taken_port_is_told_in_one_line(pair, arguments):
+def test_a_taken_port_is_told_in_one_line(pair, post_office, arguments):
+    taken = {
+        "OUTGATE_SUBMISSION_PORT": str(pair.port), "OUTGATE_SUBMISSIONS_PORT": str(pair.tls_port),
+    }  # fmt: skip
     done = subprocess.run(
-        [*SUBMISSION, *arguments], cwd=CHECKOUT, env=pair.environment, timeout=30,
+        [*MANAGE, "submission", *arguments],
+        cwd=CHECKOUT, env=post_office.environment | taken, timeout=30,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
@@ -118,10 +122,10 @@ def test_new_sessions_get_the_new_certificate_and_old_ones_go_on(
     def told(words: str) -> None:
         until(lambda: running.output.count(words) >= int(processes), 20, lambda: running.output)
 
-    with node(post_office, "certificate", "--processes", processes, **settings) as service:
-        running = service.running
+    with node(post_office, "--processes", processes, **settings) as service:
+        running = service.process
         told("submission listens")
-        with service.client(post_office) as client:
+        with service.connect() as client:
             client.login(PRIMARY, app_password)
 
             files[0].write_text("no certificate\n")
@@ -133,7 +137,7 @@ def test_new_sessions_get_the_new_certificate_and_old_ones_go_on(
             for _connection in range(8):
                 assert shown(service.tls_port) in new.server.read_text()
             with pytest.raises(ssl.SSLCertVerificationError):
-                service.client(post_office)
+                service.connect()
 
             client.sendmail(PRIMARY, [RECIPIENT], MESSAGE)
             running.process.send_signal(signal.SIGHUP)

@@ -25,7 +25,7 @@ def write(sender: str) -> str:
 
 def lines(service: Node, **wanted: str) -> list[dict[str, Any]]:
     """The objects that it has logged, those that hold what is wanted."""
-    logged = [json.loads(line) for line in service.running.output.splitlines()]
+    logged = [json.loads(line) for line in service.process.output.splitlines()]
     return [each for each in logged if wanted.items() <= each.items()]
 
 
@@ -38,8 +38,8 @@ def number_in(reply: bytes) -> str:
 @pytest.mark.slow
 def test_support_finds_a_message_by_what_its_author_saw(post_office, app_password, owner):
     settings = {"OUTGATE_LOG_FORMAT": "json", "OUTGATE_LOG_LEVEL": "INFO"}
-    with node(post_office, "traced", **settings) as service:
-        with service.client(post_office) as client:
+    with node(post_office, **settings) as service:
+        with service.connect() as client:
             client.login(PRIMARY, app_password)
             client.mail(PRIMARY)
             client.rcpt(RECIPIENT)
@@ -70,7 +70,7 @@ def test_support_finds_a_message_by_what_its_author_saw(post_office, app_passwor
         assert (told["route"], told["outcome"], told["answer"]) == ("none", "refused", "550 5.7.1")
         assert len(lines(service, session=told["session"])) == 4  # sign-in, two messages, the end
         for secret in (app_password, RECIPIENT):
-            assert secret not in service.running.output
+            assert secret not in service.process.output
 
 
 def test_a_long_reply_keeps_its_words_and_its_number(owner):
