@@ -37,11 +37,10 @@ class Link:
 
     async def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows. Raises AwayError, and psycopg.Error for what PostgreSQL refuses."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise AwayError("busy") from None
+        if self._lock.locked():
+            await self._queue()
+        else:
+            await self._lock.acquire()
         try:
             return await self._fetch(query, parameters)
         except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
@@ -65,6 +64,13 @@ class Link:
         loop, number = asyncio.get_running_loop(), self._connection.fileno()
         loop.add_reader(number, heard)
         return partial(loop.remove_reader, number)
+
+    async def _queue(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise AwayError("busy") from None
 
     async def _fetch(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         if self._connection and not self._channel and _has_ended(self._connection):

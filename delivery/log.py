@@ -82,15 +82,21 @@ Outcome = Mapping[str, Any]
 
 
 class DeliveryLog:
-    """Belongs to one event loop; nothing here raises, for a mail program waits or has its reply."""
+    """Belongs to one event loop; nothing here raises, for a mail program waits or has its reply.
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    One group for each link is under way at most: with two of them, one is prepared while the disk
+    still works for the other.
+    """
+
+    def __init__(self, *links: Link) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle = list(links)
         self._records: deque[Record] = deque()
         self._outcomes: list[Outcome] = []
         self._outcomes_due = False
         self._timer: asyncio.TimerHandle | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self._writers: set[asyncio.Task[None]] = set()
+        self._is_starting = False
         self._open = 0  # records that are not committed yet
         self._is_away = False
 
@@ -139,10 +145,10 @@ class DeliveryLog:
     async def settle(self) -> None:
         """Write all that was put off; what can't be written now is lost to the log."""
         await asyncio.sleep(0)  # outcomes of the records that were committed just now
-        while self._open or self._outcomes or self._writer:
+        while self._open or self._outcomes or self._writers:
             self._hurry()
-            if self._writer:
-                await asyncio.wait([self._writer])
+            if self._writers:
+                await asyncio.wait(self._writers)
             if self._is_away and not self._open:
                 self._lose(self._outcomes)
                 self._outcomes = []
@@ -159,7 +165,7 @@ class DeliveryLog:
             "recipients": message.recipients,
             **columns,
         }
-        record = Record(message.number, row, asyncio.get_running_loop().create_future())
+        record = Record(message.number, row, self._loop.create_future())
         self._records.append(record)
         self._open += 1
         self._start()
@@ -171,7 +177,7 @@ class DeliveryLog:
             self._later(OUTCOME_SECONDS)
 
     def _later(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._hurry)
+        self._timer = self._loop.call_later(seconds, self._hurry)
 
     def _hurry(self) -> None:
         if self._timer:
@@ -181,38 +187,43 @@ class DeliveryLog:
         self._start()
 
     def _start(self) -> None:
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all())
+        if self._is_starting or not self._idle or not (self._records or self._outcomes_due):
+            return
+        self._is_starting = True
+        writer = self._loop.create_task(self._write_all(self._idle.pop()))
+        self._writers.add(writer)
+        writer.add_done_callback(self._writers.discard)
 
-    async def _write_all(self) -> None:
+    async def _write_all(self, link: Link) -> None:
         """Group by group: while one is committed, the next one gathers."""
+        self._is_starting = False
         try:
             while self._records or self._outcomes_due:
                 count = min(GROUP, len(self._records))
                 records = [self._records.popleft() for _ in range(count)]
                 outcomes, self._outcomes = self._outcomes, []
                 self._outcomes_due = False
-                await self._write(records, outcomes)
+                await self._write(link, records, outcomes)
         finally:
-            self._writer = None
+            self._idle.append(link)
 
-    async def _write(self, records: list[Record], outcomes: list[Outcome]) -> None:
+    async def _write(self, link: Link, records: list[Record], outcomes: list[Outcome]) -> None:
         rows = json.dumps([record.row for record in records])
         try:
-            await self._link.fetch(STATEMENT, (rows, json.dumps(outcomes)))
+            await link.fetch(STATEMENT, (rows, json.dumps(outcomes)))
         except AwayError as error:
             logger.error("The delivery log could not be written: %s", error)
             self._is_away = True
             self._close(records, committed=False)
             self._put_back(outcomes)
         except psycopg.Error as error:
-            await self._write_apart(records, outcomes, error)
+            await self._write_apart(link, records, outcomes, error)
         else:
             self._is_away = False
             self._close(records, committed=True)
 
     async def _write_apart(
-        self, records: list[Record], outcomes: list[Outcome], error: psycopg.Error
+        self, link: Link, records: list[Record], outcomes: list[Outcome], error: psycopg.Error
     ) -> None:
         """One row that PostgreSQL refuses must not take the others with it."""
         if len(records) + len(outcomes) <= 1:
@@ -220,12 +231,12 @@ class DeliveryLog:
             self._close(records, committed=False)
             return
         if records and outcomes:
-            await self._write(records, [])
-            await self._write([], outcomes)
+            await self._write(link, records, [])
+            await self._write(link, [], outcomes)
             return
         some, others = len(records) // 2, len(outcomes) // 2
-        await self._write(records[:some], outcomes[:others])
-        await self._write(records[some:], outcomes[others:])
+        await self._write(link, records[:some], outcomes[:others])
+        await self._write(link, records[some:], outcomes[others:])
 
     def _close(self, records: list[Record], *, committed: bool) -> None:
         self._open -= len(records)

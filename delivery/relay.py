@@ -328,7 +328,8 @@ class HandingOver:
         """The final dot: only if the log has the message and the decision is still the same."""
         self._steps.end("content")
         # Shielded, for the outcome is written to the row even when the service is stopped here.
-        if not await shield(self._record.committed):
+        committed = self._record.committed
+        if not (committed.result() if committed.done() else await shield(committed)):
             return self._end(AWAY)
         self._steps.end("log")
         try:

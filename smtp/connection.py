@@ -183,6 +183,8 @@ class SmtpServerProtocol(asyncio.Protocol):
     def _obey(self, outcome: Outcome) -> None:
         if outcome.reply:
             self._say(outcome.reply)
+        if outcome.action is Action.CONTINUE:
+            return
         match outcome.action:
             case Action.QUIT:
                 self._close()
@@ -196,8 +198,6 @@ class SmtpServerProtocol(asyncio.Protocol):
                 self._enter_content(self._new_message(ContentReader.within(self._limits)))
             case Action.CHUNK:
                 self._enter_chunk(self._dialogue.chunk)
-            case Action.CONTINUE:
-                pass
 
     def _say(self, reply: Reply) -> None:
         self._out.append(reply.encode())

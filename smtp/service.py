@@ -47,12 +47,13 @@ class Service:
     def remove(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.on_connections(len(self.connections))
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in a task that outlives its connection.
 
         A message whose final dot has arrived must be finished, whoever is still there to hear it.
         """
-        task = asyncio.get_running_loop().create_task(work)
+        task = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from smtp import sasl
 from smtp.reply import Reply
@@ -31,17 +32,20 @@ class Credential:
     username: str = field(repr=False)
     password: str = field(repr=False)
 
+    @cached_property
+    def _secrets(self) -> list[str]:
+        """The password in each form in which it is sent, the longest first."""
+        _username, password = sasl.login_responses(self.username, self.password)
+        plain = sasl.plain_response(self.username, self.password)
+        forms = (plain.decode("ascii"), password.decode("ascii"), self.password)
+        return [form for form in forms if form]
+
     def redact(self, reply: Reply) -> Reply:
         """The reply without the password, should the server have echoed it."""
-        answers = sasl.login_responses(self.username, self.password)
-        text = reply.text
-        for secret in (
-            sasl.plain_response(self.username, self.password).decode("ascii"),
-            answers[1].decode("ascii"),
-            self.password,
-        ):
-            text = text.replace(secret, "[hidden]") if secret else text
-        return reply._replace(text=text)
+        for secret in self._secrets:
+            if secret in reply.text:
+                reply = reply._replace(text=reply.text.replace(secret, "[hidden]"))
+        return reply
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from smtp.deadline import Deadline
 from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply, ReplyError, ReplyParser
 
@@ -26,6 +27,9 @@ class Wire(asyncio.Protocol):
         self._broken = False
         self._writable = True
         self._waiter: asyncio.Future[None] | None = None
+        # One timer for all waits: to begin and end one for each would cost more than the waiting.
+        self._deadline = Deadline(self._loop, self._on_deadline)
+        self._expired = False
 
     @property
     def is_quiet(self) -> bool:
@@ -58,7 +62,8 @@ class Wire(asyncio.Protocol):
 
     async def reply(self, seconds: float, step: Step) -> Reply:
         """The next reply. Raises SmtpFailure: TIMEOUT or CONNECTION_LOST."""
-        await self._wait(lambda: bool(self._replies) or self._broken, seconds, step)
+        if not (self._replies or self._broken):
+            await self._wait(lambda: bool(self._replies) or self._broken, seconds, step)
         if not self._replies:
             raise SmtpFailure(FailureKind.CONNECTION_LOST, step)
         return self._replies.popleft()
@@ -116,6 +121,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._broken = True
+        self._deadline.cancel()
         self._transport = None  # it holds us through TLS, and large buffers with it
         self._wake()
 
@@ -128,15 +134,21 @@ class Wire(asyncio.Protocol):
 
     async def _wait(self, until: Callable[[], bool], seconds: float, step: Step) -> None:
         """However many bytes drip in meanwhile, no longer than `seconds`."""
+        self._expired = False
+        self._deadline.arm(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                while not until():
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
-        except TimeoutError:
-            raise SmtpFailure(FailureKind.TIMEOUT, step) from None
+            while not until():
+                if self._expired:
+                    raise SmtpFailure(FailureKind.TIMEOUT, step)
+                self._waiter = self._loop.create_future()
+                await self._waiter
         finally:
             self._waiter = None
+
+    def _on_deadline(self) -> None:
+        # Left from a wait that has ended, it finds nobody waiting.
+        self._expired = True
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():

@@ -1,6 +1,7 @@
 """The submission service: listeners, the relay behind them, and an orderly end."""
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -34,6 +35,8 @@ STOP_SECONDS = 15.0
 # All accounts share the relay, and each message holds a connection while its mail program writes.
 # Postfix lets one client have 50 (smtpd_client_connection_count_limit).
 RELAY_CONNECTIONS = 50
+# Objects between two looks for garbage in cycles, of which messages make next to none.
+GARBAGE = 10_000
 
 
 def service_certificate() -> Certificate:
@@ -60,10 +63,10 @@ async def serve(*, shared: bool = False) -> None:
         loop.add_signal_handler(number, stopped.set)
     certificate = service_certificate()
     database = Database()
-    # A connection each, so that none waits for another: changes, accounts, the log, the limits.
-    watch, accounts_link, log_link, limits_link = RuleWatch(), Link(), Link(), Link()
+    # Connections of their own, so that none waits for another: changes, accounts, limits, the log.
+    watch, accounts_link, limits_link, *log_links = RuleWatch(), Link(), Link(), Link(), Link()
     watching = asyncio.create_task(watch.run())
-    log = DeliveryLog(log_link)
+    log = DeliveryLog(*log_links)
     recipients = RecipientLimits(limits_link, database)
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
@@ -91,6 +94,10 @@ async def serve(*, shared: bool = False) -> None:
     await _listen(server, shared=shared)
     health = Health(database, certificate)
     health_server = _serve_health(health, shared=shared)
+    # What is there by now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     await stopped.wait()
     health.draining = True
     renewal.cancel()
@@ -103,7 +110,7 @@ async def serve(*, shared: bool = False) -> None:
         await health_server.stop()
     watching.cancel()
     await asyncio.wait([watching])
-    for link in (accounts_link, log_link, limits_link):
+    for link in (accounts_link, limits_link, *log_links):
         await link.close()
     database.close()
 

@@ -63,6 +63,27 @@ def test_all_that_wait_are_one_commit_and_outcomes_follow(owner):
     assert [each.address for each in row.recipients.all()] == message(owner.pk).recipients
 
 
+def test_several_links_lose_and_double_nothing(owner):
+    async def dialogue() -> None:
+        links = Link(), Link()
+        log = DeliveryLog(*links)
+
+        async def carry(number: int) -> None:
+            record = hand_over(log, message(owner.pk, number))
+            assert await record.committed
+            log.finish(record, state="delivered", reply=TAKEN, size=number, times={})
+
+        for start in range(0, 200, 5):
+            await asyncio.gather(*(carry(start + number) for number in range(5)))
+        await log.settle()
+        for link in links:
+            await link.close()
+
+    asyncio.run(dialogue())
+    rows = Delivery.objects.filter(state="delivered").values_list("message_id", "size")
+    assert sorted(rows) == sorted((f"<{number}@x>", number) for number in range(200))
+
+
 def test_a_row_that_postgresql_refuses_fails_alone(owner):
     nobody = uuid.uuid4()
 
