@@ -47,6 +47,7 @@ class Service:
     def remove(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.on_connections(len(self.connections))
+
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
