@@ -100,7 +100,11 @@ def try_connections(names: NameServer, login: str) -> dict[str, str]:
         ConnectionTest.objects.all().delete()  # more than a person makes in an hour
         names.script = [list(answers) for answers in script]
         try:
-            check_connection(user=user, gateway=GatewaySettings(HOST, 465, "ssl", "user", "secret"))
+            check_connection(
+                user=user,
+                address="user.name@partnerdomain.com",
+                gateway=GatewaySettings(HOST, 465, "ssl", "user", "secret"),
+            )
             said[name] = "passed"
         except ConnectionTestError as error:
             said[name] = error.step.name
