@@ -10,6 +10,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError as BrokerError
 
+from delivery.database import ask_whether_it_answers
+
 BROKER_SECONDS = 2
 
 
@@ -21,7 +23,7 @@ def find_troubles() -> list[str]:
     """Empty where PostgreSQL and Redis answer and all migrations are applied."""
     troubles = []
     try:
-        _ask_postgresql()
+        ask_whether_it_answers()
         _check_migrations()
     except DatabaseError:
         troubles.append("PostgreSQL does not answer.")
@@ -37,11 +39,6 @@ def find_troubles() -> list[str]:
 def beat_file() -> Path:
     """Touched by beat whenever Redis has taken a task from it: every two seconds."""
     return settings.OUTGATE_DATA_DIR / "beat-alive"
-
-
-def _ask_postgresql() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
 
 
 @cache

@@ -34,6 +34,12 @@ class Database:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def ask_whether_it_answers() -> None:
+    """Raises django.db.Error where PostgreSQL does not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
 def _with_usable_connection(call: Callable[[], T]) -> T:
     _drop_if_ended()
     try:

@@ -25,6 +25,7 @@ from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.services import load_credential
+from delivery.submitted import Submission
 from delivery.trace import Trace
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
@@ -56,39 +57,6 @@ NOT_HEARD = Reply(
     451, "4.3.0", "The service ended before the server answered. It may have been sent."
 )
 LOOP = Reply(554, "5.4.6", f"Mail loop: the message has over {MAX_RECEIVED} Received fields.")
-
-
-class Submission(NamedTuple):
-    """One message on its way in: who hands it in, its envelope and its header block."""
-
-    session: Session
-    app_password: AppPassword
-    envelope: Envelope
-    header: HeaderBlock
-    from_address: str
-    trace: Trace
-
-    @property
-    def needs_smtputf8(self) -> bool:
-        """Whether the next server has to speak RFC 6531.
-
-        Some programs ask for it with every message. One that is ASCII passes everywhere.
-        """
-        addresses = (self.envelope.sender, *self.envelope.recipients)
-        return self.envelope.smtputf8 and not (
-            self.header.is_ascii and all(address.isascii() for address in addresses)
-        )
-
-    def describe(self, account_address: str) -> Message:
-        return Message(
-            number=self.trace.number,
-            user_id=self.app_password.user_id,
-            account_address=account_address,
-            from_address=self.from_address,
-            message_id=self.header.message_id or "",
-            recipients=self.envelope.recipients,
-            size=self.envelope.size or 0,
-        )
 
 
 class Steps:
@@ -155,13 +123,13 @@ class Relay:
             return AWAY
         except AppPasswordRevokedError:
             return self._refuse_unasked(submission, REVOKED)
-        account, answer, _generation = decided
+        account, answer, generation = decided
         message = submission.describe(account.primary_address)
         if isinstance(answer, Refusal):
             return self.refuse(message, answer, answer.reply)
         if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
-        return await self._count(submission, message, answer, decided.generation)
+        return await self._count(submission, message, answer, generation)
 
     async def _count(
         self, submission: Submission, message: Message, route: Route, generation: int

@@ -105,9 +105,8 @@ class EgressGuard:
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
                 answers = await loop.run_in_executor(_LOOK_UPS, self.look_up, name)
-        except (
-            OSError
-        ):  # the name does not exist, the resolver is away or silent: all one to a user
+        # The name does not exist, the resolver is away or silent: all one to a user.
+        except OSError:
             return []
         return list(dict.fromkeys(ip_address(answer) for answer in answers))
 

@@ -38,6 +38,7 @@ class Service:
     connections: set[OpenConnection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     on_connections: Callable[[int], None] = lambda _count: None
 
     def add(self, connection: OpenConnection) -> None:
@@ -47,8 +48,6 @@ class Service:
     def remove(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.on_connections(len(self.connections))
-
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in a task that outlives its connection.

@@ -13,13 +13,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from django.db import Error as DatabaseError
-from django.db import connection
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from delivery.database import Database
+from delivery.database import Database, ask_whether_it_answers
 from policies.lag import oldest_due_wave_age
 from submission.certificate import Certificate
 
@@ -96,7 +95,7 @@ class Health:
         if self._certificate.expires < datetime.now(UTC):
             troubles.append("The certificate has expired.")
         try:
-            await self._database(_select_one)
+            await self._database(ask_whether_it_answers)
         except (DatabaseError, TimeoutError):
             troubles.append("PostgreSQL does not answer.")
         return troubles
@@ -123,11 +122,6 @@ def _registry(health: Health) -> CollectorRegistry:
 
 async def _nothing() -> list[str]:
     return []
-
-
-def _select_one() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
 
 
 def _answer(start_response: StartResponse, status: str, *lines: str) -> Iterable[bytes]:

@@ -15,7 +15,7 @@ from delivery.database import Database
 from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
 from delivery.models import Delivery
-from delivery.relay import HandingOver, Relay, Steps, Submission, Way
+from delivery.relay import HandingOver, Relay, Steps, Way
 from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
@@ -23,6 +23,7 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
+from delivery.submitted import Submission
 from delivery.trace import Trace
 from smtp.client import Connection, Security, Server
 from smtp.header import HeaderBlock
