@@ -1,6 +1,6 @@
 # make up     Outgate and its demo on this machine; Ctrl-C stops it
 # make test   everything the tests need, then all of them but the soak
-# make soak   the long forms, with figures: about 45 minutes
+# make soak   the long forms: nearly three hours, with figures
 # make lint   the checks that need no running service
 # make bench  figures, beside Postfix's
 PYTHON ?= python3

@@ -230,12 +230,15 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
 HOUR = 3600.0
-CELERY_BEAT_SCHEDULE_FILENAME = str(OUTGATE_DATA_DIR / "celerybeat-schedule")
+# Nothing on disk: a file from before the clock was put back would keep beat quiet until then.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep-waves": {
         "task": "policies.tasks.sweep_waves",
         "schedule": 2.0,
-        "options": {"expires": 2.0},
+        # Compared between two machines' clocks, which may be 4 hours apart: it only keeps the
+        # queue of a worker that is away short. PostgreSQL says which sweeps run.
+        "options": {"expires": 6 * HOUR},
     },
     "sweep-limit-reports": {
         "task": "delivery.tasks.sweep_limit_reports",

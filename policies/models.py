@@ -55,8 +55,21 @@ class GatewayPolicy(models.Model):
         return f"{self.get_setting_display()}: {self.unit.name}, version {self.version}"
 
 
+class ChangeQuerySet(models.QuerySet["PolicyChange"]):
+    def scheduled(self) -> "ChangeQuerySet":
+        """Those that wait for their time, in the order in which they start."""
+        return self.filter(version=None, cancelled_at=None).order_by("starts_at", "id")
+
+    def due(self) -> "ChangeQuerySet":
+        """Scheduled changes whose time has come by PostgreSQL's clock."""
+        return self.scheduled().filter(starts_at__lte=Now())
+
+
 class PolicyChange(models.Model):
-    """One saved change, for good: unit and administrator are kept as text besides their ids."""
+    """One saved change, for good: unit and administrator are kept as text besides their ids.
+
+    It has a `version` from the moment it starts; until then it is scheduled, or `cancelled_at`.
+    """
 
     created_at = models.DateTimeField(_("saved"), db_default=Now(), editable=False)
     actor_id = models.UUIDField(null=True, editable=False)
@@ -67,9 +80,15 @@ class PolicyChange(models.Model):
     old = models.JSONField(_("old value"), null=True, editable=False)
     new = models.JSONField(_("new value"), null=True, editable=False)
     reason = models.CharField(_("reason"), max_length=500, blank=True, editable=False)
-    version = models.PositiveIntegerField(_("version"), editable=False)
+    version = models.PositiveIntegerField(_("version"), null=True, editable=False)
+    undoes = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="undone_by", editable=False
+    )
     starts_at = models.DateTimeField(_("starts"), editable=False)
     complete_by = models.DateTimeField(_("complete by"), editable=False)
+    cancelled_at = models.DateTimeField(_("cancelled"), null=True, editable=False)
+
+    objects = ChangeQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("policy change")
@@ -79,10 +98,48 @@ class PolicyChange(models.Model):
             models.UniqueConstraint(
                 fields=["unit_id", "setting", "version"], name="one_change_per_version"
             ),
+            models.CheckConstraint(
+                condition=Q(version=None) | Q(cancelled_at=None), name="cancelled_never_started"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["starts_at"],
+                condition=Q(version=None, cancelled_at=None),
+                name="scheduled_changes",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.pk}: {self.unit_path}, version {self.version}"
+        return f"{self.pk}: {self.unit_path}"
+
+
+class RolloutAction(models.Model):
+    """What was done to a change after it was saved. Their number is the state that a page saw."""
+
+    class Kind(models.TextChoices):
+        STARTED = "started", _("Started")
+        RESCHEDULED = "rescheduled", _("Rescheduled")
+        CANCELLED = "cancelled", _("Cancelled")
+        PAUSED = "paused", _("Paused")
+        RESUMED = "resumed", _("Resumed")
+        APPLIED_NOW = "applied_now", _("Applied now")
+        UNDONE = "undone", _("Undone")
+
+    change = models.ForeignKey(PolicyChange, on_delete=models.CASCADE, related_name="actions")
+    kind = models.CharField(_("what"), max_length=11, choices=Kind.choices)
+    at = models.DateTimeField(_("at"), db_default=Now())
+    actor_id = models.UUIDField(null=True)
+    actor_address = models.CharField(_("by"), max_length=254, blank=True)
+    reason = models.CharField(_("reason"), max_length=500, blank=True)
+
+    class Meta:
+        verbose_name = _("action")
+        verbose_name_plural = _("actions")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.change_id}: {self.kind}"
 
 
 class WaveQuerySet(models.QuerySet["RolloutWave"]):
@@ -91,17 +148,22 @@ class WaveQuerySet(models.QuerySet["RolloutWave"]):
 
     def due(self) -> "WaveQuerySet":
         """Open waves whose time has come by PostgreSQL's clock, the oldest first."""
-        return self.open().filter(due_at__lte=Now()).order_by("due_at", "id")
+        return self.open().filter(paused_at=None, due_at__lte=Now()).order_by("due_at", "id")
 
 
 class RolloutWave(models.Model):
-    """The part of a change that reaches one cohort: open, then applied or superseded."""
+    """The part of a change that reaches one cohort: open, then applied or superseded.
+
+    Pausing writes on each open wave, not on the change: a worker that claims one meanwhile waits,
+    and looks at it anew.
+    """
 
     change = models.ForeignKey(PolicyChange, on_delete=models.CASCADE, related_name="waves")
     cohort = models.SmallIntegerField()
     due_at = models.DateTimeField()
     applied_at = models.DateTimeField(null=True)
     superseded_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
 
     objects = WaveQuerySet.as_manager()
 
@@ -149,3 +211,16 @@ class AppliedPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.unit_id}/{self.cohort} {self.setting}, version {self.version}"
+
+
+class LastSweep(models.Model):
+    """When a sweep last ran: one row, written by PostgreSQL's clock."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_last_sweep")]
+
+    def __str__(self) -> str:
+        return str(self.at)

@@ -1,7 +1,7 @@
 from celery import shared_task
 
 from policies import services
-from policies.models import RolloutWave
+from policies.models import PolicyChange, RolloutWave
 
 # More than a sweep's worth: 2,000 units changed in one go make 26,000 waves within the window.
 SWEEP_LIMIT = 1_000
@@ -9,9 +9,20 @@ SWEEP_LIMIT = 1_000
 
 @shared_task
 def sweep_waves() -> None:
-    """Enqueue what is due; beat runs this every few seconds."""
+    """Enqueue what is due; beat asks for this every few seconds."""
+    if not services.claim_sweep():
+        return
+    units = PolicyChange.objects.due().order_by("unit_id").values_list("unit_id", flat=True)
+    for unit_id in units.distinct()[:SWEEP_LIMIT]:
+        start_due_changes.delay(unit_id)
     for wave_id in RolloutWave.objects.due().values_list("pk", flat=True)[:SWEEP_LIMIT]:
         apply_wave.delay(wave_id)
+    services.return_express_guests()
+
+
+@shared_task
+def start_due_changes(unit_id: int) -> None:
+    services.start_due_changes(unit_id)
 
 
 @shared_task

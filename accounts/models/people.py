@@ -56,6 +56,8 @@ class User(AbstractBaseUser):
         OrgUnit, on_delete=models.PROTECT, related_name="users", verbose_name=_("unit")
     )
     cohort = models.SmallIntegerField(_("cohort"), editable=False)
+    # Of an account that was put into the express cohort for a while: its own one.
+    returns_to = models.SmallIntegerField(_("returns to cohort"), null=True, editable=False)
     suspended = models.BooleanField(_("suspended"), default=False)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
 
@@ -69,7 +71,12 @@ class User(AbstractBaseUser):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
         ordering = ("primary_address",)
-        indexes = [models.Index(fields=["unit", "cohort"])]
+        indexes = [
+            models.Index(fields=["unit", "cohort"]),
+            models.Index(
+                fields=["returns_to"], condition=Q(returns_to__isnull=False), name="express_guests"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.primary_address

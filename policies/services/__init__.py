@@ -1,0 +1,62 @@
+"""Changing a unit's setting, carrying the change to the cohorts, and asking what holds."""
+
+from policies.services.actions import (
+    apply_now,
+    cancel,
+    pause,
+    possible_actions,
+    reschedule,
+    resume,
+    undo,
+)
+from policies.services.changes import (
+    StalePolicyError,
+    change_policy,
+    newest_change,
+    scheduled_changes,
+    start_due_changes,
+)
+from policies.services.clock import database_now
+from policies.services.effective import Effective, applied_value, inherited_value, saved_value
+from policies.services.express import apply_now_to_account, return_express_guests
+from policies.services.forecast import Forecast, Step, forecast, forecasts
+from policies.services.sweep import claim_sweep
+from policies.services.waves import (
+    Progress,
+    applied_cohorts,
+    apply_wave,
+    change_progress,
+    rollout_state,
+)
+
+__all__ = [
+    "Effective",
+    "Forecast",
+    "Progress",
+    "StalePolicyError",
+    "Step",
+    "applied_cohorts",
+    "applied_value",
+    "apply_now",
+    "apply_now_to_account",
+    "apply_wave",
+    "cancel",
+    "change_policy",
+    "change_progress",
+    "claim_sweep",
+    "database_now",
+    "forecast",
+    "forecasts",
+    "inherited_value",
+    "newest_change",
+    "pause",
+    "possible_actions",
+    "reschedule",
+    "resume",
+    "return_express_guests",
+    "rollout_state",
+    "saved_value",
+    "scheduled_changes",
+    "start_due_changes",
+    "undo",
+]

@@ -1,0 +1,194 @@
+"""Waves: laying them out, applying them, and how far they are."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from accounts.models.people import EXPRESS_COHORT, cohort_count
+from policies.models import AppliedPolicy, PolicyChange, RolloutWave
+from policies.services.clock import database_now
+
+# Waves fill this part of the window; the rest is slack for a worker or beat that was away.
+WAVES_SHARE = 0.75
+
+
+class Progress(NamedTuple):
+    """How many of the ordinary cohorts a change has reached, from the applied rows."""
+
+    applied: int
+    total: int
+
+    @property
+    def complete(self) -> bool:
+        return self.applied == self.total
+
+
+def window() -> timedelta:
+    return timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW)
+
+
+def slack() -> timedelta:
+    """By how much the end of a rollout is promised later than its last wave is due."""
+    return window() * (1 - WAVES_SHARE)
+
+
+def wave_delay(cohort: int, cohorts: int) -> timedelta:
+    """How long after the start of a change a cohort's wave is due."""
+    return window() * WAVES_SHARE * max(cohort - 1, 0) / max(cohorts - 1, 1)
+
+
+def supersede_older_waves(change: PolicyChange) -> None:
+    """End what has not arrived of older changes, but for those that bring the same value."""
+    # By ids, not by a join: then PostgreSQL looks once more whether a wave that it had to wait for
+    # is still open.
+    same_value = Q(new__isnull=True) if change.new is None else Q(new=change.new)
+    older = PolicyChange.objects.filter(
+        unit_id=change.unit_id, setting=change.setting, version__lt=change.version
+    ).exclude(same_value)
+    RolloutWave.objects.open().filter(change_id__in=older.values("pk")).update(superseded_at=Now())
+
+
+def plan_waves(change: PolicyChange, *, at_once: Collection[int] = ()) -> None:
+    """The express cohort at once, the others evenly from the start to three quarters of the window.
+
+    So do the cohorts `at_once`. `complete_by` is told anew: the last wave, and the slack.
+    """
+    cohorts = cohort_count()
+    waves = [
+        RolloutWave(
+            change=change,
+            cohort=cohort,
+            due_at=change.starts_at
+            + (timedelta() if cohort in at_once else wave_delay(cohort, cohorts)),
+        )
+        for cohort in range(EXPRESS_COHORT, cohorts + 1)
+    ]
+    RolloutWave.objects.bulk_create(waves)
+    change.complete_by = max(wave.due_at for wave in waves) + slack()
+    change.save(update_fields=["complete_by"])
+
+
+def cohorts_undone_at_once(change: PolicyChange) -> set[int]:
+    """Those that have the change that is undone, and those that have the value from before."""
+    undone = change.undoes
+    if undone is None or undone.version is None:
+        return set()
+    rows = AppliedPolicy.objects.filter(unit_id=change.unit_id, setting=change.setting)
+    applied = {row.cohort: row for row in rows}
+    ordinary = range(EXPRESS_COHORT, cohort_count() + 1)
+    without_row = {cohort for cohort in ordinary if cohort not in applied and change.new is None}
+    return without_row | {
+        cohort
+        for cohort, row in applied.items()
+        if row.version >= undone.version or row.value == change.new
+    }
+
+
+def apply_wave(wave_id: int) -> bool:
+    """Make a due wave true for its cohort. Whoever comes second, or too early, does nothing.
+
+    1. claim the open, due wave, skipping it where another worker holds it;
+    2. one upsert, which only moves to a higher version;
+    3. mark the wave.
+    """
+    with transaction.atomic():
+        wave = (
+            RolloutWave.objects.due()
+            .select_related("change")
+            .select_for_update(skip_locked=True, of=("self",))
+            .filter(pk=wave_id)
+            .first()
+        )
+        if wave is None:
+            return False
+        _upsert_applied(wave)
+        RolloutWave.objects.filter(pk=wave.pk).update(applied_at=Now())
+    return True
+
+
+def _upsert_applied(wave: RolloutWave) -> None:
+    # Selected from the unit's own row: where the unit is gone there is nothing to apply to.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO policies_appliedpolicy (cohort, unit_id, setting, value, version)
+            SELECT %s, unit.id, change.setting, change.new, change.version
+              FROM policies_policychange change
+              JOIN accounts_orgunit unit ON unit.id = change.unit_id
+             WHERE change.id = %s
+            ON CONFLICT (cohort, unit_id, setting) DO UPDATE
+               SET value = excluded.value, version = excluded.version, applied_at = now()
+             WHERE policies_appliedpolicy.version < excluded.version
+            """,
+            [wave.cohort, wave.change_id],
+        )
+
+
+def hold_waves(change: PolicyChange) -> None:
+    """Make no open wave of the change due. Waits for those that are being applied."""
+    change.waves.open().update(paused_at=Now())
+
+
+def release_waves(change: PolicyChange) -> None:
+    """Let the held waves come as far apart as they were to, later by the time they were held."""
+    held = change.waves.open().filter(paused_at__isnull=False)
+    later = database_now() - min(wave.paused_at for wave in held if wave.paused_at)
+    held.update(due_at=F("due_at") + later, paused_at=None)
+    change.complete_by += later
+    change.save(update_fields=["complete_by"])
+
+
+def bring_waves_forward(change: PolicyChange) -> None:
+    """Make every open wave due now, held ones too.
+
+    `complete_by` never becomes later than it was, unless it has passed.
+    """
+    now = database_now()
+    change.waves.open().update(due_at=now, paused_at=None)
+    in_a_moment = now + slack()
+    in_time = now < change.complete_by < in_a_moment
+    change.complete_by = change.complete_by if in_time else in_a_moment
+    change.save(update_fields=["complete_by"])
+
+
+def rollout_state(change: PolicyChange, waves: Iterable[RolloutWave]) -> str:
+    """scheduled, cancelled, rolling, paused, complete, or replaced where a newer one came first."""
+    if change.version is None:
+        return "cancelled" if change.cancelled_at else "scheduled"
+    waves = list(waves)
+    if any(wave.superseded_at for wave in waves):
+        return "replaced"
+    still_open = [wave for wave in waves if wave.applied_at is None]
+    if not still_open:
+        return "complete"
+    return "paused" if any(wave.paused_at for wave in still_open) else "rolling"
+
+
+def applied_cohorts(changes: Sequence[PolicyChange]) -> dict[int, set[int]]:
+    """For each change, by its id, the cohorts that have it or a newer one: one query."""
+    rows = AppliedPolicy.objects.filter(
+        unit_id__in={change.unit_id for change in changes},
+        setting__in={change.setting for change in changes},
+    ).values_list("unit_id", "setting", "cohort", "version")
+    versions: dict[tuple[int, str], dict[int, int]] = {}
+    for unit_id, setting, cohort, version in rows:
+        versions.setdefault((unit_id, setting), {})[cohort] = version
+    return {
+        change.pk: {
+            cohort
+            for cohort, version in versions.get((change.unit_id, change.setting), {}).items()
+            if change.version is not None and version >= change.version
+        }
+        for change in changes
+    }
+
+
+def change_progress(change: PolicyChange) -> Progress:
+    """Read from what is applied, not from what was planned: a dead worker stands still here."""
+    applied = applied_cohorts([change])[change.pk] - {EXPRESS_COHORT}
+    return Progress(len(applied), change.waves.exclude(cohort=EXPRESS_COHORT).count())

@@ -1,0 +1,56 @@
+"""What the tests of the policies write and read."""
+
+from datetime import timedelta
+
+from django.db.models import F
+
+from accounts.models import User
+from accounts.services.audit import Actor
+from policies.models import AppliedPolicy, GatewayPolicy, PolicyChange, RolloutWave, Setting
+from policies.services import applied_value, apply_wave, change_policy, database_now
+
+GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
+ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
+
+
+def save(admin, unit, value, *, based_on=None, reason="", after=None):
+    """Save, based on the newest version unless told otherwise; `after`: for that time from now."""
+    if based_on is None:
+        policy = GatewayPolicy.objects.filter(unit=unit).first()
+        based_on = policy.version if policy else 0
+    return change_policy(
+        actor=Actor(admin),
+        unit=unit,
+        setting=GATEWAY,
+        value=value,
+        based_on=based_on,
+        reason=reason,
+        starts_at=database_now() + after if after else None,
+    )
+
+
+def let_pass(span):
+    """As if that time had passed: PostgreSQL's clock stays, all that is planned comes earlier."""
+    PolicyChange.objects.update(
+        starts_at=F("starts_at") - span, complete_by=F("complete_by") - span
+    )
+    RolloutWave.objects.update(due_at=F("due_at") - span, paused_at=F("paused_at") - span)
+
+
+def apply_due():
+    """As the worker does; returns the cohorts that got something."""
+    return [wave.cohort for wave in RolloutWave.objects.due() if apply_wave(wave.pk)]
+
+
+def have_it(unit):
+    """The cohorts for which gateways are allowed by the unit's own value."""
+    rows = AppliedPolicy.objects.filter(unit=unit, value=ON)
+    return set(rows.values_list("cohort", flat=True))
+
+
+def allowed(user):
+    user = User.objects.select_related("unit").get(pk=user.pk)
+    return applied_value(user.unit.path, user.cohort, GATEWAY).allowed
+
+
+MINUTES = timedelta(minutes=1)
