@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
 from accounts.access import signed_in
-from accounts.models import OrgUnit
+from accounts.models import OrgUnit, User
 from accounts.requests import SignedInRequest
 from accounts.services.people import administered_paths
 from policies.models import PolicyChange, RolloutWave
@@ -54,6 +55,18 @@ def administered_unit(request: AdminRequest, unit_id: int | None = None) -> OrgU
     if unit_id is None:
         return administered_units(request)[0]
     return get_object_or_404(administered_units(request), pk=unit_id)
+
+
+def administered_accounts(request: AdminRequest) -> QuerySet[User]:
+    """Every account of those units, its unit joined, in the order of the addresses."""
+    below = Q()
+    for path in request.administered:
+        below |= Q(unit__path__startswith=path)
+    return User.objects.filter(below).select_related("unit").order_by("primary_address")
+
+
+def administered_account(request: AdminRequest, account_id: UUID) -> User:
+    return get_object_or_404(administered_accounts(request), pk=account_id)
 
 
 def administered_changes(request: AdminRequest) -> QuerySet[PolicyChange]:

@@ -10,8 +10,60 @@ from policies.models import DEFAULTS, PolicyChange
 INHERIT, OVERRIDE = "inherit", "override"
 
 
+def _reason() -> forms.CharField:
+    return forms.CharField(
+        label=_("Reason"),
+        max_length=PolicyChange._meta.get_field("reason").max_length,
+        required=False,
+    )
+
+
+def _start(**options: Any) -> forms.DateTimeField:
+    """A moment in the installation's time zone, as a browser's own field writes it."""
+    return forms.DateTimeField(
+        widget=forms.DateTimeInput(
+            format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local", "step": "60"}
+        ),
+        error_messages={
+            "invalid": _("Write a date and a time, like 2027-01-31 18:00, then save again.")
+        },
+        **options,
+    )
+
+
+class ActionForm(forms.Form):
+    """Why, and the state that the administrator saw, as the number of actions before."""
+
+    reason = _reason()
+    based_on = forms.IntegerField(
+        min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput, required=False
+    )
+
+    def clean_based_on(self) -> int:
+        """A page without it has seen nothing."""
+        return int(self.cleaned_data["based_on"] or 0)
+
+
+class AccountForm(forms.Form):
+    """Why, and the unit in which the page showed the account."""
+
+    reason = _reason()
+    unit_id = forms.IntegerField(
+        min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput, required=False
+    )
+
+    def clean_unit_id(self) -> int:
+        return int(self.cleaned_data["unit_id"] or 0)
+
+
+class TimeForm(ActionForm):
+    starts_at = _start(label=_("Start at"))
+
+    field_order = ["starts_at", "reason"]
+
+
 class GatewayForm(forms.Form):
-    """Inherit or Override, the checkbox, why, and the version that the administrator saw."""
+    """Inherit or Override, the checkbox, when, why, and the version that the administrator saw."""
 
     choice = forms.ChoiceField(
         label=_("Where the value comes from"),
@@ -20,11 +72,12 @@ class GatewayForm(forms.Form):
         error_messages={"required": _("Choose Inherit or Override, then save again.")},
     )
     allowed = forms.BooleanField(label=_("Allow per-user outbound gateways"), required=False)
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=PolicyChange._meta.get_field("reason").max_length,
+    starts_at = _start(
+        label=_("Schedule for"),
         required=False,
+        help_text=_("Left empty, it starts when it is saved."),
     )
+    reason = _reason()
     based_on = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, setting: UnitSetting, data: QueryDict | None = None) -> None:
@@ -69,4 +122,5 @@ class GatewayForm(forms.Form):
         """The choice as it stands in the form: "saved" where it is what is saved."""
         inherits = not self.setting.is_root and self["choice"].value() == INHERIT
         chosen = state_of(None if inherits else {"allowed": bool(self["allowed"].value())})
-        return "saved" if chosen == self.setting.state else chosen
+        unsaved = chosen != self.setting.state or self["starts_at"].value()
+        return chosen if unsaved else "saved"

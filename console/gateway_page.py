@@ -5,11 +5,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -23,9 +22,14 @@ from console.forms import GatewayForm
 from console.rollout import Rollout, load_rollout
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
 from console.unit_tree import UnitTree
-from console.wording import on_or_off
+from console.wording import on_or_off, own_value
 from policies.models import PolicyChange
-from policies.services import StalePolicyError, change_policy
+from policies.services import (
+    StalePolicyError,
+    change_policy,
+    database_now,
+    scheduled_changes,
+)
 
 MOST_DIGITS = 18  # of a change's number
 
@@ -96,6 +100,7 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
             value=form.value(),
             based_on=form.cleaned_data["based_on"],
             reason=form.cleaned_data["reason"],
+            starts_at=form.cleaned_data["starts_at"],
         )
     except StalePolicyError as error:
         if error.newest is None:
@@ -105,6 +110,9 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
         return _answer(request, _stale(request, page, unit, error.newest))
     except PermissionDenied:
         return _answer(request, Shown(page, setting, form, notice=_not_permitted(unit)))
+    except ValidationError as refusal:
+        form.add_error("starts_at", refusal)
+        return _answer(request, Shown(page, setting, form))
     if change is None:
         return _answer(request, Shown(page, setting, form, notice=_nothing_changed(setting)))
     return _saved(page, unit, change)
@@ -202,7 +210,7 @@ def _live_part(
 
 def _timing() -> dict[str, object]:
     window = timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW)
-    return {"complete_by": timezone.now() + window, "waves": cohort_count()}
+    return {"complete_by": database_now() + window, "waves": cohort_count()}
 
 
 def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
@@ -229,6 +237,10 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "accounts": tree.accounts[unit.path],
         "nodes": tree.found(search, unit) if search else tree.nodes(unit),
         "search": search,
+        "scheduled": [
+            (change, own_value(change.new, at_root=setting.is_root))
+            for change in scheduled_changes(unit, GATEWAY)
+        ],
         "inherited_from": setting.inherited.unit,
         "state": form.state(),
         "choices": [

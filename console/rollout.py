@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import NamedTuple
+from uuid import UUID
 
-from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import OrgUnit, User
 from accounts.templatetags.clock import clock_seconds, clock_time, duration
 from console.wording import change_title, own_value
-from policies.models import PolicyChange, RolloutWave
-from policies.services import applied_cohorts
+from policies.models import PolicyChange, RolloutAction, RolloutWave
+from policies.services import applied_cohorts, database_now, rollout_state
 
 # Sweeps run every few seconds; a delay below this says nothing.
 LATE = timedelta(seconds=10)
@@ -33,7 +33,10 @@ class Wave(NamedTuple):
 
 @dataclass
 class Rollout:
-    """`unit` and `author` are None where they are gone; `now` is PostgreSQL's clock."""
+    """`unit` and `author` are None where they are gone; `now` is PostgreSQL's clock.
+
+    `actions` is what was done to the change since it was saved, each with the name of who did it.
+    """
 
     change: PolicyChange
     unit: OrgUnit | None
@@ -41,23 +44,52 @@ class Rollout:
     applied: set[int]
     waves: list[Wave]
     replaced_at: datetime | None
+    undone_by: PolicyChange | None
+    is_paused: bool
+    actions: list[tuple[RolloutAction, str]]
     now: datetime
 
     @property
     def state(self) -> str:
+        """As the page names it: an undone change is also replaced, or was complete."""
+        if self.undone_by:
+            return "undone"
+        if self.change.version is None:
+            return "cancelled" if self.change.cancelled_at else "scheduled"
         if self.replaced_at:
             return "replaced"
-        return "complete" if self.waves_applied == len(self.waves) else "rolling"
+        if self.waves_applied == len(self.waves):
+            return "complete"
+        return "paused" if self.is_paused else "rolling"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the page asks again by itself."""
+        return self.state in {"scheduled", "rolling", "paused"}
 
     @property
     def waves_applied(self) -> int:
         return sum(wave.state == "applied" for wave in self.waves)
 
+    @property
+    def mark(self) -> str:
+        """What a page that shows this has seen."""
+        return f"{self.state}-{self.waves_applied}"
+
     def is_news(self, seen: str | None) -> bool:
-        """Whether a wave has applied, or all has ended, since a page that showed `seen` waves."""
-        if seen is None:
-            return False
-        return self.state != "rolling" or seen != str(self.waves_applied)
+        """Whether something happened since a page that showed `seen`."""
+        return seen is not None and seen != self.mark
+
+    @property
+    def paused_by(self) -> str:
+        """Who paused it last."""
+        paused = [each for each in self.actions if each[0].kind == RolloutAction.Kind.PAUSED]
+        return paused[-1][1] if paused else ""
+
+    @property
+    def paused_at(self) -> datetime | None:
+        paused = [each for each in self.actions if each[0].kind == RolloutAction.Kind.PAUSED]
+        return paused[-1][0].at if paused else None
 
     @property
     def ticks(self) -> list[str]:
@@ -65,6 +97,8 @@ class Rollout:
 
     @property
     def sentence(self) -> str:
+        if not self.waves:
+            return _("Not started")
         return _("%(applied)d of %(total)d waves applied") % {
             "applied": self.waves_applied,
             "total": len(self.waves),
@@ -112,54 +146,64 @@ class Rollout:
 
 
 def load_rollouts(changes: Iterable[PolicyChange]) -> list[Rollout]:
-    """Four queries, however many changes."""
+    """Seven queries, however many changes."""
     changes = list(changes)
-    waves = _waves_by_change(changes)
-    applied = applied_cohorts(changes)
-    units = OrgUnit.objects.in_bulk([change.unit_id for change in changes])
-    authors = User.objects.in_bulk([change.actor_id for change in changes if change.actor_id])
-    return [
-        _rollout(
-            change,
-            waves[change.pk],
-            applied[change.pk],
-            units.get(change.unit_id),
-            authors.get(change.actor_id) if change.actor_id else None,
-        )
-        for change in changes
-    ]
+    rows = _Rows(changes)
+    return [rows.rollout(change) for change in changes]
 
 
 def load_rollout(change: PolicyChange) -> Rollout:
     return load_rollouts([change])[0]
 
 
-def _waves_by_change(changes: Sequence[PolicyChange]) -> dict[int, list[RolloutWave]]:
-    waves: dict[int, list[RolloutWave]] = {change.pk: [] for change in changes}
-    rows = RolloutWave.objects.filter(change_id__in=waves).annotate(now=Now())
-    for wave in rows.order_by("due_at", "cohort"):
-        waves[wave.change_id].append(wave)
-    return waves
+class _Rows:
+    """All that the rollouts of some changes are made of, read once."""
 
+    def __init__(self, changes: Sequence[PolicyChange]) -> None:
+        self.waves: dict[int, list[RolloutWave]] = {change.pk: [] for change in changes}
+        waves = RolloutWave.objects.filter(change_id__in=self.waves)
+        for wave in waves.order_by("due_at", "cohort"):
+            self.waves[wave.change_id].append(wave)
+        self.actions: dict[int, list[RolloutAction]] = {change.pk: [] for change in changes}
+        for action in RolloutAction.objects.filter(change_id__in=self.actions):
+            self.actions[action.change_id].append(action)
+        undos = PolicyChange.objects.filter(undoes_id__in=self.waves)
+        self.undos = {undo.undoes_id: undo for undo in undos}
+        self.applied = applied_cohorts(changes)
+        self.units = OrgUnit.objects.in_bulk([change.unit_id for change in changes])
+        self.people = User.objects.in_bulk(self._people(changes))
+        self.now = database_now()
 
-def _rollout(
-    change: PolicyChange,
-    rows: list[RolloutWave],
-    applied: set[int],
-    unit: OrgUnit | None,
-    author: User | None,
-) -> Rollout:
-    now: datetime = rows[0].now  # type: ignore[attr-defined]  # annotated
-    replaced_at = max((row.superseded_at for row in rows if row.superseded_at), default=None)
-    # A cohort that a newer change reached instead has that one, not this.
-    has_it = applied - {row.cohort for row in rows if row.superseded_at}
-    waves = [
-        _wave(due_at, list(group), has_it, now)
-        for due_at, group in groupby(rows, key=lambda row: row.due_at)
-    ]
-    if not replaced_at:
-        waves = _mark_next(waves)
-    return Rollout(change, unit, author, has_it, waves, replaced_at, now)
+    def _people(self, changes: Sequence[PolicyChange]) -> set[UUID]:
+        actions = [action for of_change in self.actions.values() for action in of_change]
+        ids = {change.actor_id for change in changes} | {action.actor_id for action in actions}
+        return {actor_id for actor_id in ids if actor_id}
+
+    def rollout(self, change: PolicyChange) -> Rollout:
+        rows = self.waves[change.pk]
+        replaced_at = max((row.superseded_at for row in rows if row.superseded_at), default=None)
+        # A cohort that a newer change reached instead has that one, not this.
+        has_it = self.applied[change.pk] - {row.cohort for row in rows if row.superseded_at}
+        waves = [
+            _wave(due_at, list(group), has_it, self.now)
+            for due_at, group in groupby(rows, key=lambda row: row.due_at)
+        ]
+        return Rollout(
+            change=change,
+            unit=self.units.get(change.unit_id),
+            author=self.people.get(change.actor_id) if change.actor_id else None,
+            applied=has_it,
+            waves=waves if replaced_at else _mark_next(waves),
+            replaced_at=replaced_at,
+            undone_by=self.undos.get(change.pk),
+            is_paused=rollout_state(change, rows) == "paused",
+            actions=[(action, self._name(action)) for action in self.actions[change.pk]],
+            now=self.now,
+        )
+
+    def _name(self, action: RolloutAction) -> str:
+        person = self.people.get(action.actor_id) if action.actor_id else None
+        return person.name if person else action.actor_address
 
 
 def _wave(due_at: datetime, rows: list[RolloutWave], has_it: set[int], now: datetime) -> Wave:
@@ -186,6 +230,8 @@ class WaveColumn(NamedTuple):
 
 def wave_columns(rollout: Rollout, accounts: Mapping[int, int]) -> list[WaveColumn]:
     """The waves with their accounts, given by cohort; those that a newer change stopped too."""
+    if not rollout.waves:
+        return []
     ends = [wave.due_at for wave in rollout.waves[1:]] + [rollout.change.complete_by]
     clock = _clock(rollout.waves)
     return [
@@ -193,7 +239,7 @@ def wave_columns(rollout: Rollout, accounts: Mapping[int, int]) -> list[WaveColu
             state="dropped" if rollout.replaced_at and wave.state != "applied" else wave.state,
             time=clock(wave.due_at),
             accounts=sum(accounts.get(cohort, 0) for cohort in wave.cohorts),
-            late="" if wave.state == "planned" or wave.delay < LATE else _late_by(wave.delay),
+            late=_late(rollout, wave),
             now_percent=_now_percent(rollout, wave.due_at, end),
         )
         for wave, end in zip(rollout.waves, ends, strict=True)
@@ -204,6 +250,12 @@ def _clock(waves: Sequence[Wave]) -> Callable[[datetime], str]:
     """With seconds where two waves would else stand at one time."""
     steps = (later.due_at - earlier.due_at for earlier, later in pairwise(waves))
     return clock_seconds if min(steps, default=MINUTE) < MINUTE else clock_time
+
+
+def _late(rollout: Rollout, wave: Wave) -> str:
+    """Nothing of a wave that nobody waits for yet: what is paused is not late."""
+    waits = wave.state == "planned" or (wave.state == "next" and rollout.is_paused)
+    return "" if waits or wave.delay < LATE else _late_by(wave.delay)
 
 
 def _late_by(delay: timedelta) -> str:
@@ -229,12 +281,29 @@ def history(rollout: Rollout, accounts: Mapping[int, int]) -> list[Event]:
         "change": change.pk,
     }
     events = [Event(change.created_at, saved)]
+    events += [_acted(action, person) for action, person in rollout.actions]
     for number, wave in enumerate(rollout.waves, start=1):
         if wave.state == "applied" and wave.applied_at:
             events.append(Event(wave.applied_at, _wave_applied(number, wave, accounts)))
-    if rollout.replaced_at:
+    if rollout.replaced_at and not rollout.undone_by:
         events.append(Event(rollout.replaced_at, _("A newer change replaced this one")))
     return sorted(events, key=lambda event: event.time, reverse=True)
+
+
+DONE: dict[str, Callable[[], str]] = {
+    RolloutAction.Kind.STARTED: lambda: _("It started, as scheduled"),
+    RolloutAction.Kind.RESCHEDULED: lambda: _("%(person)s changed its time"),
+    RolloutAction.Kind.CANCELLED: lambda: _("%(person)s cancelled it"),
+    RolloutAction.Kind.PAUSED: lambda: _("%(person)s paused it"),
+    RolloutAction.Kind.RESUMED: lambda: _("%(person)s resumed it"),
+    RolloutAction.Kind.APPLIED_NOW: lambda: _("%(person)s applied it to everybody at once"),
+    RolloutAction.Kind.UNDONE: lambda: _("%(person)s undid it"),
+}
+
+
+def _acted(action: RolloutAction, person: str) -> Event:
+    text = DONE[action.kind]() % {"person": person or _("Outgate")}
+    return Event(action.at, f"{text}: {action.reason}" if action.reason else text)
 
 
 def _wave_applied(number: int, wave: Wave, accounts: Mapping[int, int]) -> str:

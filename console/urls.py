@@ -25,4 +25,8 @@ urlpatterns = [
     path("rollouts/", views.rollouts, name="rollouts"),
     path("rollouts/running/", views.running_rollout, name="rollout_running"),
     path("rollouts/<int:change_id>/", views.rollout, name="rollout"),
+    path("rollouts/<int:change_id>/<slug:action>/", views.rollout_action, name="rollout_action"),
+    path("accounts/", views.accounts, name="accounts"),
+    path("accounts/<uuid:account_id>/", views.account, name="account"),
+    path("accounts/<uuid:account_id>/apply-now/", views.account_apply_now, name="account_now"),
 ]

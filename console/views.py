@@ -1,5 +1,7 @@
 """The pages of the console but for the gateway card, which console/gateway_page.py answers."""
 
+from uuid import UUID
+
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -9,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import (
     AdminRequest,
+    administered_account,
     administered_change,
     administered_changes,
     administered_unit,
@@ -16,6 +19,8 @@ from console.access import (
     for_administrators,
     running_changes,
 )
+from console.account_pages import account_apply_now_page, account_list, account_page
+from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
@@ -102,13 +107,15 @@ def rollout(request: AdminRequest, change_id: int) -> HttpResponse:
     change = administered_change(request, change_id)
     shown = load_rollout(change)
     reach = reach_of(change, shown.unit, shown.applied)
+    newer = _next_change(change)
     context = {
         "rollout": shown,
+        "actions": offered_actions(shown, newer),
         "reach": reach,
         "waves": wave_columns(shown, reach.by_cohort),
         "events": history(shown, reach.by_cohort),
         "path": [(_("Rollouts"), reverse("console:rollouts")), (_("Change %d") % change.pk, "")],
-        "newer": _next_change(change),
+        "newer": newer,
         "announce": shown.is_news(request.GET.get("seen")),
     }
     template = "console/rollout.html#live" if request.htmx else "console/rollout.html"
@@ -126,7 +133,33 @@ def running_rollout(request: AdminRequest) -> HttpResponse:
     )
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
+def rollout_action(request: AdminRequest, change_id: int, action: str) -> HttpResponse:
+    return change_action_page(request, administered_change(request, change_id), action)
+
+
+@require_safe
+@for_administrators
+def accounts(request: AdminRequest) -> HttpResponse:
+    return account_list(request)
+
+
+@require_safe
+@for_administrators
+def account(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return account_page(request, administered_account(request, account_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
+def account_apply_now(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return account_apply_now_page(request, administered_account(request, account_id))
+
+
 def _next_change(change: PolicyChange) -> PolicyChange | None:
+    if change.version is None:
+        return None
     return (
         PolicyChange.objects.filter(
             unit_id=change.unit_id, setting=change.setting, version__gt=change.version

@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, UserAdmin
 from accounts.models import User
+from accounts.templatetags.clock import clock_time
 from delivery.explain import explain
 from delivery.models import Delivery
 from policies.models import PolicyChange, Setting
-from policies.services import applied_value
+from policies.services import Step, applied_value, forecast
 from sendas.models import SendAs
 
 # The words for `Delivery.times`, in the order of a message.
@@ -136,10 +137,21 @@ class DeliveryAdmin(SupportAdmin):
         return format_html('<a href="{}">{}</a>, {}', page_of(change), text, saved_by)
 
 
+def _step_in_words(step: Step) -> str:
+    value = _("On") if step.allowed else _("Off")
+    names = {"change": step.change.pk, "value": value}
+    if step.at is None:
+        return _("Change %(change)d, paused; then %(value)s") % names
+    return _("Change %(change)d by %(time)s; then %(value)s") % {
+        **names,
+        "time": clock_time(step.at),
+    }
+
+
 class AccountAdmin(UserAdmin):
     """The account with what the apps above it know: its policy, its addresses, its mail."""
 
-    fields = (*UserAdmin.fields, "gateways", "addresses", "mail")
+    fields = (*UserAdmin.fields, "gateways", "on_its_way", "addresses", "mail")
 
     @admin.display(description=gettext_lazy("per-user outbound gateways now"))
     def gateways(self, user: User) -> str:
@@ -149,6 +161,13 @@ class AccountAdmin(UserAdmin):
         value = _("On") if applied.allowed else _("Off")
         names = {"value": value, "unit": applied.unit.name, "version": applied.version}
         return _("%(value)s, decided for %(unit)s, version %(version)d") % names
+
+    @admin.display(description=gettext_lazy("on its way to the account"))
+    def on_its_way(self, user: User) -> str:
+        """Every change that is still to come, with its time and the answer from then on."""
+        steps = forecast(user, Setting.PER_USER_OUTBOUND_GATEWAY).steps
+        lines = [(page_of(step.change), _step_in_words(step)) for step in steps]
+        return format_html_join("; ", '<a href="{}">{}</a>', lines)
 
     @admin.display(description=gettext_lazy("send-as addresses"))
     def addresses(self, user: User) -> str:

@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
-from policies.models import GatewayPolicy, PolicyChange, RolloutWave
+from policies.models import GatewayPolicy, PolicyChange, RolloutAction, RolloutWave
 from policies.services import change_progress
 
 
@@ -30,7 +30,12 @@ class GatewayPolicyAdmin(SupportAdmin):
 
 class RolloutWaveInline(SupportInline):
     model = RolloutWave
-    fields = ("cohort", "due_at", "applied_at", "superseded_at")
+    fields = ("cohort", "due_at", "applied_at", "superseded_at", "paused_at")
+
+
+class RolloutActionInline(SupportInline):
+    model = RolloutAction
+    fields = ("at", "kind", "actor_address", "reason")
 
 
 @admin.register(PolicyChange)
@@ -58,9 +63,10 @@ class PolicyChangeAdmin(SupportAdmin):
         "version",
         "starts_at",
         "complete_by",
+        "cancelled_at",
         "progress",
     )
-    inlines = (RolloutWaveInline,)
+    inlines = (RolloutActionInline, RolloutWaveInline)
 
     @admin.display(description=gettext_lazy("old value"))
     def old_value(self, change: PolicyChange) -> str:

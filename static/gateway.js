@@ -4,7 +4,7 @@
 "use strict";
 (() => {
   function follow(form) {
-    const { allowed, choice } = form.elements;
+    const { allowed, choice, starts_at: startsAt } = form.elements;
     let own = allowed.checked;
 
     const inherits = () => choice?.value === "inherit";
@@ -18,7 +18,8 @@
 
     function showWhatBelongs() {
       const chosen = inherits() ? "inherit" : allowed.checked ? "on" : "off";
-      const state = chosen === form.dataset.saved ? "saved" : chosen;
+      const unsaved = chosen !== form.dataset.saved || startsAt.value !== "";
+      const state = unsaved ? chosen : "saved";
       for (const element of document.querySelectorAll("[data-shown-for]")) {
         element.hidden = !element.dataset.shownFor.split(" ").includes(state);
       }

@@ -71,6 +71,14 @@ TABLE = {
     "console/rollouts/": Row(administrators(200)),
     "console/rollouts/running/": Row(administrators(200)),
     "console/rollouts/<int:change_id>/": Row(administrators(200)),
+    "console/rollouts/<int:change_id>/<slug:action>/": Row(
+        administrators(200), administrators("/console/rollouts/"), {"based_on": "0"}
+    ),
+    "console/accounts/": Row(administrators(200)),
+    "console/accounts/<uuid:account_id>/": Row(administrators(200)),
+    "console/accounts/<uuid:account_id>/apply-now/": Row(
+        administrators(200), administrators("/console/accounts/"), {"unit_id": "OWNER_UNIT"}
+    ),
     **{
         f"console/apps/mail/{page}/<int:unit_id>/": Row(
             administrators(200),
@@ -224,6 +232,7 @@ def world(
         people={role: request.getfixturevalue(role) for role in ROLES[1:]},
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
+            "action": "pause", "account_id": owner.pk, "OWNER_UNIT": owner.unit_id,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
             "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",
         },
@@ -305,6 +314,9 @@ def test_a_unit_administrator_sees_the_changes_of_those_units_only(
     )
     url = reverse("console:rollout", args=[change.pk])
     assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404)
+    pause = reverse("console:rollout_action", args=[change.pk, "pause"])
+    paused = answer(client, unit_admin, "post", pause, {"based_on": "0"})
+    assert as_expected(paused, url if REACH[name] else 404)
     client.force_login(unit_admin)
     listed = client.get(reverse("console:rollouts")).content.decode()
     assert (f'href="{url}"' in listed) == REACH[name]

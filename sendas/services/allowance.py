@@ -3,62 +3,54 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from django.utils import timezone
-
-from accounts.models import OrgUnit, User
-from policies.models import DEFAULTS, AppliedPolicy, RolloutWave, Setting
-from policies.services import saved_value
-
-SETTING = Setting.PER_USER_OUTBOUND_GATEWAY
+from accounts.models import User
+from policies.models import Setting
+from policies.services import forecast
 
 
 class Allowance(NamedTuple):
     """What is applied to an account. `unit` decided it, "" where nobody did.
 
-    `changes_by` is the time by which the opposite reaches the account, None where none is coming.
+    `is_turning` while a change that turns it is on its way, decided at `decided_at`: it starts at
+    `starts_at` where it is only scheduled, and reaches the account by `changes_by`, which is None
+    while it is paused.
     """
 
     allowed: bool
     unit: str
     since: datetime | None
-    changes_by: datetime | None
+    is_turning: bool = False
+    decided_at: datetime | None = None
+    starts_at: datetime | None = None
+    changes_by: datetime | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        return self.is_turning and self.changes_by is None
 
     @property
     def stage(self) -> str:
         """A page that shows one stage is out of date once there is another."""
-        if self.changes_by:
-            return "going" if self.allowed else "coming"
-        return "on" if self.allowed else "off"
+        if not self.is_turning:
+            return "on" if self.allowed else "off"
+        turning = "going" if self.allowed else "coming"
+        return f"{turning}-{self.changes_by.timestamp():.0f}" if self.changes_by else turning
 
 
 def gateway_allowance(user: User) -> Allowance:
-    """As applied to the account's unit and cohort, and as saved but not there yet."""
-    applied = AppliedPolicy.objects.filter(cohort=user.cohort).deciding(SETTING, user.unit.path)
-    allowed = bool((applied.value if applied else DEFAULTS[SETTING])["allowed"])
-    coming = saved_value(user.unit, SETTING).allowed != allowed
-    return Allowance(
-        allowed=allowed,
-        unit=applied.unit.name if applied else "",
-        since=applied.applied_at if applied else None,
-        changes_by=_last_wave(user) if coming else None,
+    """As applied to the account's unit and cohort, and as saved or scheduled but not there yet."""
+    told = forecast(user, Setting.PER_USER_OUTBOUND_GATEWAY)
+    now = Allowance(
+        allowed=told.allowed,
+        unit=told.applied.unit.name if told.applied else "",
+        since=told.applied.applied_at if told.applied else None,
     )
-
-
-def _last_wave(user: User) -> datetime | None:
-    """When the last open change of a unit above the account reaches its cohort."""
-    units = OrgUnit.objects.filter(path__in=user.unit.lineage)
-    wave = (
-        RolloutWave.objects.open()
-        .filter(
-            cohort=user.cohort,
-            change__setting=SETTING,
-            change__unit_id__in=units.values_list("pk", flat=True),
-        )
-        .select_related("change")
-        .order_by("due_at")
-        .last()
+    turn = told.turn
+    if turn is None:
+        return now
+    return now._replace(
+        is_turning=True,
+        decided_at=turn.change.created_at,
+        starts_at=turn.change.starts_at if turn.is_scheduled else None,
+        changes_by=turn.at,
     )
-    if wave is None:
-        return None
-    # A late wave still comes within the window.
-    return wave.due_at if wave.due_at > timezone.now() else wave.change.complete_by

@@ -103,7 +103,7 @@ def test_the_progress_stops_asking_when_everybody_has_it(
     client.force_login(super_admin)
     change = save_value(user=super_admin, unit=organisation.sales)
     apply_waves(change, 13)
-    url = f"{page_of(organisation.sales)}?saved={change.pk}&seen=11"
+    url = f"{page_of(organisation.sales)}?saved={change.pk}&seen=rolling-11"
     part = client.get(url, headers={"HX-Request": "true"})
     assert "everyone has it since" in text_of(part)
     assert b"every 2s" not in part.content
@@ -115,7 +115,7 @@ def test_a_wave_is_announced_once(
 ) -> None:
     client.force_login(super_admin)
     change = save_value(user=super_admin, unit=organisation.sales)
-    url = f"{page_of(organisation.sales)}?saved={change.pk}&seen=0"
+    url = f"{page_of(organisation.sales)}?saved={change.pk}&seen=rolling-0"
     assert b'id="announcement"' not in client.get(url, headers={"HX-Request": "true"}).content
 
 

@@ -6,9 +6,18 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
+from accounts.models import User
+from accounts.services.audit import SYSTEM
+from accounts.services.people import create_user
+from policies.models import PolicyChange
+from policies.services import applied_value
 from tests.browser import CHROMIUM, QUIET
 from tests.conftest import PASSWORD
+from tests.console.rows import GATEWAY, apply_waves, save_value
+from tests.processes import BEAT, WORKER, running
 
+ACCOUNTS = 12
+SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every two
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
@@ -42,3 +51,67 @@ def test_going_back_brings_the_choice_as_it_was_left(page, organisation):
     expect(page.get_by_label("Override")).to_be_checked()
     expect(box).to_be_enabled()
     expect(box).to_be_checked()
+
+
+def test_a_rollout_is_paused_resumed_and_undone_in_the_middle(page, organisation, settings):
+    """Two administrators' buttons, a real worker, and a page that follows by itself."""
+    settings.OUTGATE_ROLLOUT_WINDOW = 60
+    make_accounts(organisation.partner_desk)
+    with running("worker", WORKER) as worker, running("beat", BEAT):
+        worker.wait_for(r"\bready\.")
+        page.goto(reverse("console:mail_advanced", args=[organisation.sales.pk]))
+        page.get_by_label("Override").check()
+        page.get_by_label("Allow per-user outbound gateways").check()
+        page.get_by_label("Reason").fill("The partner asks")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("link", name="Follow the rollout").click()
+        expect(page.get_by_text("Rolling out")).to_be_visible()
+        change = PolicyChange.objects.get()
+        expect(page.locator(".wave-applied")).not_to_have_count(0, timeout=SOON)
+        page.get_by_role("link", name="Pause").click()
+        page.get_by_label("Reason").fill("Wait for the partner")
+        page.get_by_role("button", name="Pause change").click()
+        expect(page.locator("#rollout-tag")).to_contain_text("Paused")
+        expect(page.get_by_text("paused it: Wait for the partner")).to_be_visible()
+        stood = page.locator(".wave-applied").count()
+        page.get_by_role("link", name="Resume").click()
+        page.get_by_role("button", name="Resume change").click()
+        # Nobody reloads: the page itself asks.
+        expect(page.locator(".wave-applied")).to_have_count(stood + 1, timeout=SOON)
+        have_it = accounts_with_it(organisation.partner_desk)
+        assert 0 < have_it < ACCOUNTS
+        page.get_by_role("link", name="Undo").click()
+        page.get_by_role("button", name="Undo change").click()
+        expect(page.locator("#rollout-tag")).to_contain_text("Complete", timeout=SOON)
+        expect(page.get_by_role("link", name="Undo")).to_have_count(0)
+        assert accounts_with_it(organisation.partner_desk) == 0
+        page.goto(reverse("console:rollout", args=[change.pk]))
+        expect(page.locator("#rollout-tag")).to_contain_text("Undone")
+
+
+def test_an_account_is_found_from_the_rollout_and_put_ahead(page, organisation, owner, super_admin):
+    User.objects.filter(pk=owner.pk).update(cohort=12)
+    change = save_value(user=super_admin, unit=organisation.sales)
+    apply_waves(change, 2)
+    page.goto(reverse("console:rollout", args=[change.pk]))
+    page.get_by_label("Address, or how it begins").fill("user@")
+    page.get_by_role("button", name="Look up").click()
+    page.get_by_role("link", name=owner.primary_address).click()
+    expect(page.get_by_role("heading", name="Not yet: it may use own servers by")).to_be_visible()
+    page.get_by_role("link", name="Apply now to this account").click()
+    page.get_by_role("button", name="Apply everything now").click()
+    expect(page.get_by_role("heading", name="It may use own servers")).to_be_visible()
+
+
+def make_accounts(unit):
+    """One of each cohort."""
+    for cohort in range(1, ACCOUNTS + 1):
+        address = f"person-{cohort}@yourdomain.com"
+        user = create_user(actor=SYSTEM, primary_address=address, name="Person", unit=unit)
+        User.objects.filter(pk=user.pk).update(cohort=cohort)
+
+
+def accounts_with_it(unit):
+    return sum(
+        applied_value(unit.path, cohort, GATEWAY).allowed for cohort in range(1, ACCOUNTS + 1)
+    )

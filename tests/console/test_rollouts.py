@@ -147,12 +147,12 @@ def test_while_it_rolls_out_the_page_asks_again_and_then_no_more(
 ) -> None:
     change = save_value(user=super_admin, unit=organisation.sales)
     client.force_login(super_admin)
-    part = client.get(f"{page_of(change)}?seen=0", headers=LIVE)
+    part = client.get(f"{page_of(change)}?seen=rolling-0", headers=LIVE)
     assert b"every 2s" in part.content
     assert b"<html" not in part.content
     assert b"announcement" not in part.content
     apply_waves(change, 13)
-    part = client.get(f"{page_of(change)}?seen=0", headers=LIVE)
+    part = client.get(f"{page_of(change)}?seen=rolling-0", headers=LIVE)
     assert b"every 2s" not in part.content
     assert "12 of 12 waves applied" in text_of(part)
     assert "Complete" in text_of(part)

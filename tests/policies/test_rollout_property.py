@@ -90,9 +90,8 @@ def as_json(value):
     return None if value is None else {"allowed": value}
 
 
-def recent_first(count):
-    """Places in a list of that length, the last ones more often than the others."""
-    return [count - 1] * 4 + list(range(count))
+def in_seconds(span):
+    return round(span.total_seconds())
 
 
 def told(effective):
@@ -184,33 +183,53 @@ class Rollout(RuleBasedStateMachine):
         self.reference.let_guests_return()
 
     def draw_change(self, data):
-        """A change of the reference, mostly the newest, and its row: saved in one order."""
         unit = data.draw(st.sampled_from(list(self.reference.changes)))
-        number = data.draw(st.sampled_from(recent_first(len(self.reference.changes[unit]))))
-        rows = PolicyChange.objects.filter(unit_id=self.ids[unit]).order_by("id")
-        return unit, self.reference.changes[unit][number], rows[number]
+        return unit, data.draw(st.integers(0, len(self.reference.changes[unit]) - 1))
+
+    def row(self, unit, number):
+        """Both sides keep the changes of a unit in the order of saving."""
+        return PolicyChange.objects.filter(unit_id=self.ids[unit]).order_by("id")[number]
 
     @precondition(lambda self: self.reference.changes)
     @rule(data=st.data())
     def apply_any_wave(self, data):
         """Too early, late, held, superseded or a second time: as a task may be delivered."""
-        unit, change, row = self.draw_change(data)
+        unit, number = self.draw_change(data)
         cohort = data.draw(st.sampled_from(COHORTS))
-        for wave in row.waves.filter(cohort=cohort):
+        for wave in self.row(unit, number).waves.filter(cohort=cohort):
             apply_wave(wave.pk)
-        self.reference.wave(unit, change, cohort)
+        self.reference.wave(unit, self.reference.changes[unit][number], cohort)
+
+    def sensible_actions(self):
+        """What the state of each change allows; a pause, say, far more often than an undo."""
+        return [
+            (action, unit, number)
+            for unit, changes in self.reference.changes.items()
+            for number, change in enumerate(changes)
+            for action in (*ACTIONS, "pause", "pause", "resume", "resume", "resume")
+            if change.state in self.reference.POSSIBLE[action]
+        ]
+
+    @precondition(lambda self: self.sensible_actions())
+    @rule(data=st.data(), halves=st.sampled_from([1, 3, 8]))
+    def act_sensibly(self, data, halves):
+        action, unit, number = data.draw(st.sampled_from(self.sensible_actions()))
+        change = self.reference.changes[unit][number]
+        self.act(action, unit, number, change.actions, halves)
 
     @precondition(lambda self: self.reference.changes)
-    @rule(data=st.data(), off_by=st.sampled_from([0] * 8 + [-1, 1]))
-    def act(self, data, off_by):
-        """Also what the state does not allow, and what another administrator was faster at."""
-        unit, change, row = self.draw_change(data)
-        sensible = [each for each in ACTIONS if change.state in self.reference.POSSIBLE[each]]
-        action = data.draw(st.sampled_from(sensible * 4 + list(ACTIONS)))
-        after = data.draw(st.sampled_from([1, 3, 8])) * STEP // 2
-        based_on = change.actions + off_by
+    @rule(data=st.data(), action=st.sampled_from(list(ACTIONS)), off_by=st.sampled_from([-1, 0, 1]))
+    def act_in_any_state(self, data, action, off_by):
+        """What the state does not allow, and what another administrator was faster at."""
+        unit, number = self.draw_change(data)
+        change = self.reference.changes[unit][number]
+        self.act(action, unit, number, change.actions + off_by, 3)
+
+    def act(self, action, unit, number, based_on, halves):
+        change, after = self.reference.changes[unit][number], halves * STEP // 2
         later = {"starts_at": self.moment(after)} if action == "reschedule" else {}
         expected = self.reference.act(action, unit, change, based_on, self.reference.now + after)
+        row = self.row(unit, number)
         try:
             ACTIONS[action](actor=self.administrator, change=row, based_on=based_on, **later)
         except ValidationError:
@@ -250,16 +269,23 @@ class Rollout(RuleBasedStateMachine):
         assert len(has) == len(PLACES) * len(COHORTS)
 
     @invariant()
-    def every_change_is_there_with_its_version_and_state(self):
+    def every_change_is_there_with_its_version_its_state_and_its_waves_to_come(self):
         names = {key: name for name, key in self.ids.items()}
-        rows = {}
+        now, rows = database_now(), {}
         for row in PolicyChange.objects.order_by("id").prefetch_related("waves"):
-            told_of = (row.version, rollout_state(row, row.waves.all()))
-            rows.setdefault(names[row.unit_id], []).append(told_of)
-        changes = self.reference.changes.items()
+            waves = [each for each in row.waves.all() if not each.applied_at]
+            due = {each.cohort: in_seconds(each.due_at - now) for each in waves}
+            state = rollout_state(row, row.waves.all())
+            to_come = {} if state == "replaced" else due
+            rows.setdefault(names[row.unit_id], []).append((row.version, state, to_come))
         assert rows == {
-            unit: [(change.version, change.state) for change in saved] for unit, saved in changes
+            unit: [self.reference_tells(change) for change in changes]
+            for unit, changes in self.reference.changes.items()
         }
+
+    def reference_tells(self, change):
+        to_come = {cohort: due - self.reference.now for cohort, due in change.due.items()}
+        return change.version, change.state, to_come
 
     @invariant()
     def what_is_saved_is_the_newest_started_change(self):

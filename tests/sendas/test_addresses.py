@@ -320,7 +320,7 @@ def test_a_refusal_is_kept_once_and_gone_with_a_new_password(owner, allowed, par
 
 
 def test_the_allowance_is_off_where_nobody_set_anything(owner):
-    assert gateway_allowance(owner) == (False, "", None, None)
+    assert gateway_allowance(owner) == (False, "", None, False, None, None, None)
 
 
 def test_the_allowance_says_who_decided_and_since_when(owner, allowed):
@@ -335,7 +335,8 @@ def test_the_allowance_says_by_when_a_saved_change_arrives(owner, super_admin, o
     wave = change.waves.get(cohort=owner.cohort)
     wave.due_at += timedelta(hours=1)  # whichever cohort the account is in: not due yet
     wave.save()
-    assert gateway_allowance(owner) == (False, "", None, wave.due_at)
+    coming = (False, "", None, True, change.created_at, None, wave.due_at)
+    assert gateway_allowance(owner) == coming
     wave.due_at -= timedelta(hours=5)  # late
     wave.save()
     assert gateway_allowance(owner).changes_by == change.complete_by

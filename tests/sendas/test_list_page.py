@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
 from policies.models import Setting
-from policies.services import apply_wave, change_policy
+from policies.services import apply_now, apply_wave, change_policy, database_now, pause
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import list_addresses, record_refusal, set_gateway
 from sendas.services.proof import send_proof
@@ -123,14 +123,37 @@ def test_a_change_on_its_way_is_announced_with_its_time(page, gateway, owner, su
     assert re.search(r"on behalf of .* from [\d:]+ through localhost", row_of(html, PARTNER))
 
 
+def test_what_is_paused_or_scheduled_is_told_in_plain_words(client, page, owner, super_admin):
+    by = {"actor": Actor(super_admin), "reason": ""}
+    change = change_policy(
+        **by, unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY, value={"allowed": True},
+        based_on=0, starts_at=database_now() + timedelta(hours=3),
+    )  # fmt: skip
+    words = re.sub(r"<[^>]+>", "", page())
+    assert "Own SMTP servers will be allowed on your account" in words
+    assert re.search(r"Your administrator decided at [\d:]+ to allow them from \S", words)
+    change = apply_now(**by, change=change, based_on=0)
+    change.waves.update(due_at=Now() + timedelta(hours=1))
+    words = re.sub(r"<[^>]+>", "", page())
+    assert re.search(
+        r"Your administrator allowed them at [\d:]+. They reach your account by", words
+    )
+    pause(**by, change=change, based_on=1)
+    words = re.sub(r"<[^>]+>", "", page())
+    assert "then paused the change, so there is no time yet" in words
+    assert "Until it reaches your account all its mail leaves by our servers." in words
+
+
 def test_while_a_change_is_on_its_way_the_page_asks_for_it(client, page, owner, super_admin):
     assert "every 5s" not in page()
     change = change_policy(
         actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
         value={"allowed": True}, based_on=0,
     )  # fmt: skip
-    assert f'hx-get="{LIST}?seen=coming" hx-trigger="every 5s"' in page()
-    asked = {"path": f"{LIST}?seen=coming", "headers": {"HX-Request": "true"}}
+    poll = re.search(
+        rf'hx-get="({re.escape(LIST)}\?seen=coming[^"]*)" hx-trigger="every 5s"', page()
+    )
+    asked = {"path": poll[1], "headers": {"HX-Request": "true"}}
     assert client.get(**asked).status_code == 204
     change.waves.update(due_at=Now())
     assert apply_wave(change.waves.get(cohort=owner.cohort).pk)

@@ -1,0 +1,179 @@
+"""Accounts: finding one, and why its gateways are as they are."""
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from accounts.models import OrgUnit, User
+from accounts.models.people import EXPRESS_COHORT, cohort_count
+from accounts.requests import actor_of
+from console.access import (
+    AdminRequest,
+    administered_account,
+    administered_accounts,
+    administered_units,
+)
+from console.forms import AccountForm
+from console.unit_setting import GATEWAY
+from console.wording import on_or_off
+from policies.models import AppliedPolicy, GatewayPolicy
+from policies.services import Forecast, apply_now_to_account, forecast, forecasts
+
+ACCOUNTS_PER_PAGE = 50
+MOST_DIGITS = 18  # of a unit's number
+
+
+class ListedAccount(NamedTuple):
+    user: User
+    forecast: Forecast
+
+
+class UnitRow(NamedTuple):
+    """A unit on the way up: what is saved for it, and what has reached the account's cohort."""
+
+    unit: OrgUnit
+    saved: str
+    saved_version: int | None
+    applied: str
+    applied_version: int | None
+    decides: bool
+
+
+def account_list(request: AdminRequest) -> HttpResponse:
+    """By the beginning of the address, at and below a unit; a whole address leads to its page."""
+    search = request.GET.get("q", "").strip().lower()
+    unit = _unit(request)
+    accounts = administered_accounts(request)
+    if search and (exact := accounts.filter(primary_address=search).first()):
+        return redirect("console:account", exact.pk)
+    if unit:
+        below = OrgUnit.objects.filter(path__startswith=unit.path)
+        accounts = accounts.filter(unit_id__in=below.values("pk"))
+    if search:
+        accounts = accounts.filter(primary_address__startswith=search)
+    if after := request.GET.get("after", ""):
+        accounts = accounts.filter(primary_address__gt=after)
+    rows = list(accounts[: ACCOUNTS_PER_PAGE + 1])
+    shown = rows[:ACCOUNTS_PER_PAGE]
+    told = forecasts(shown, GATEWAY)
+    more: dict[str, str | int] = {
+        "q": search,
+        "unit": unit.pk if unit else "",
+        "after": shown[-1].primary_address if shown else "",
+    }
+    context = {
+        "accounts": [ListedAccount(user, told[user.pk]) for user in shown],
+        "search": search,
+        "unit": unit,
+        "after": after,
+        "first_url": _list_url({"q": search, "unit": unit.pk if unit else ""}),
+        "next_url": _list_url(more) if len(rows) > ACCOUNTS_PER_PAGE else "",
+    }
+    return render(request, "console/accounts.html", context)
+
+
+def _unit(request: AdminRequest) -> OrgUnit | None:
+    number = request.GET.get("unit", "")
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
+        return None
+    return administered_units(request).filter(pk=int(number)).first()
+
+
+def _list_url(query: dict[str, str | int]) -> str:
+    kept = {name: value for name, value in query.items() if value != ""}
+    return f"{reverse('console:accounts')}?{urlencode(kept)}"
+
+
+def account_page(request: AdminRequest, user: User) -> HttpResponse:
+    told = forecast(user, GATEWAY)
+    context = {
+        **_shown(user, told),
+        "units": _way_up(user, told),
+        "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],
+    }
+    template = "console/account.html#live" if request.htmx else "console/account.html"
+    return render(request, template, context)
+
+
+def _shown(user: User, told: Forecast) -> dict[str, Any]:
+    return {
+        "account": user,
+        "told": told,
+        "value": _("On") if told.allowed else _("Off"),
+        "steps": [(step, _own(step.change.new)) for step in told.steps],
+        "cohorts": cohort_count(),
+        "is_express": user.cohort == EXPRESS_COHORT,
+        "can_hurry": told.waits and user.cohort != EXPRESS_COHORT,
+    }
+
+
+def _own(value: dict[str, Any] | None) -> str:
+    return _("Inherit") if value is None else on_or_off(value)
+
+
+def _way_up(user: User, told: Forecast) -> list[UnitRow]:
+    """The account's unit first. Three queries."""
+    units = OrgUnit.objects.filter(path__in=user.unit.lineage).order_by("-path")
+    of_units = {"setting": GATEWAY, "unit__in": units}
+    saved = {row.unit_id: row for row in GatewayPolicy.objects.filter(**of_units)}
+    applied = {
+        row.unit_id: row for row in AppliedPolicy.objects.filter(**of_units, cohort=user.cohort)
+    }
+    decider = told.applied.unit_id if told.applied else None
+    return [
+        UnitRow(
+            unit=unit,
+            saved=_own(saved[unit.pk].value) if unit.pk in saved else "",
+            saved_version=saved[unit.pk].version if unit.pk in saved else None,
+            applied=_own(applied[unit.pk].value) if unit.pk in applied else "",
+            applied_version=applied[unit.pk].version if unit.pk in applied else None,
+            decides=unit.pk == decider,
+        )
+        for unit in units
+    ]
+
+
+def account_apply_now_page(request: AdminRequest, user: User) -> HttpResponse:
+    """The question, with all that the account takes; a POST asks the service."""
+    if request.method != "POST":
+        return _ask(request, user, AccountForm(initial={"unit_id": user.unit_id}))
+    form = AccountForm(request.POST)
+    if not form.is_valid():
+        return _ask(request, user, form)
+    try:
+        apply_now_to_account(actor=actor_of(request), user=user, **form.cleaned_data)
+    except ValidationError as refusal:
+        data = request.POST.copy()
+        user = administered_account(request, user.pk)
+        data["unit_id"] = str(user.unit_id)
+        return _ask(request, user, AccountForm(data), refusal.messages[0])
+    except PermissionDenied:
+        why = _("You no longer administer this account. Nothing was done.")
+        return _ask(request, user, form, why)
+    messages.success(
+        request, _("%s has everything that was on its way to it.") % user.primary_address
+    )
+    return redirect("console:account", user.pk)
+
+
+def _ask(request: AdminRequest, user: User, form: AccountForm, why: str = "") -> HttpResponse:
+    told = forecast(user, GATEWAY)
+    context = {
+        **_shown(user, told),
+        "form": form,
+        "why": why,
+        "path": [
+            (_("Accounts"), reverse("console:accounts")),
+            (user.primary_address, reverse("console:account", args=[user.pk])),
+            (_("Apply now"), ""),
+        ],
+    }
+    status = HTTPStatus.CONFLICT if why else HTTPStatus.OK
+    return render(request, "console/account_now.html", context, status=status)

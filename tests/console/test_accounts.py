@@ -1,0 +1,201 @@
+"""Finding an account, and why its gateways are as they are."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import OrgUnit, User
+from accounts.services.audit import SYSTEM, Actor
+from accounts.services.people import create_user, move_user
+from policies.services import pause
+from tests.conftest import Organisation
+from tests.console.rows import OFF, apply_waves, count_queries, save_value, text_of
+
+LIST = "console:accounts"
+
+
+def page_of(user: User, name: str = "console:account") -> str:
+    return reverse(name, args=[user.pk])
+
+
+def make_accounts(unit: OrgUnit, numbers: range) -> None:
+    for number in numbers:
+        create_user(
+            actor=SYSTEM,
+            primary_address=f"person-{number:03}@yourdomain.com",
+            name=f"Person {number}",
+            unit=unit,
+        )
+
+
+@pytest.fixture
+def late(owner: User) -> User:
+    """The owner, whose cohort is the last."""
+    User.objects.filter(pk=owner.pk).update(cohort=12)
+    owner.refresh_from_db()
+    return owner
+
+
+def test_an_account_is_found_by_the_beginning_of_its_address(
+    client: Client, super_admin: User, owner: User, colleague: User
+) -> None:
+    client.force_login(super_admin)
+    html = client.get(reverse(LIST), {"q": "US"}).content.decode()
+    assert page_of(owner) in html
+    assert page_of(colleague) not in html
+    assert client.get(reverse(LIST), {"q": owner.primary_address}).url == page_of(owner)
+    words = text_of(client.get(reverse(LIST), {"q": "nobody"}))
+    assert "No address begins with “nobody”" in words
+
+
+def test_the_list_goes_on_where_the_page_before_ended(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    make_accounts(organisation.sales, range(120))
+    client.force_login(super_admin)
+    url, seen = f"{reverse(LIST)}?q=person-", []
+    for _page in range(3):
+        response = client.get(url)
+        seen += re.findall(r"person-\d{3}(?=@yourdomain.com</a>)", response.content.decode())
+        found = re.search(r'rel="next" href="([^"]+)"', response.content.decode())
+        url = found[1].replace("&amp;", "&") if found else ""
+    assert seen == [f"person-{number:03}" for number in range(120)]
+    assert not url
+
+
+def test_a_unit_shows_its_accounts_and_those_below(
+    client: Client, super_admin: User, owner: User, stranger: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    html = client.get(reverse(LIST), {"unit": organisation.sales.pk}).content.decode()
+    assert page_of(owner) in html
+    assert page_of(stranger) not in html
+    for unit in ("word", "9" * 30, "0"):
+        assert page_of(stranger) in client.get(reverse(LIST), {"unit": unit}).content.decode()
+
+
+def test_a_unit_administrator_finds_only_accounts_of_own_units(
+    client: Client, unit_admin: User, owner: User, stranger: User
+) -> None:
+    client.force_login(unit_admin)
+    html = client.get(reverse(LIST)).content.decode()
+    assert page_of(owner) in html
+    assert page_of(stranger) not in html
+    assert client.get(reverse(LIST), {"q": stranger.primary_address}).status_code == 200
+    assert client.get(page_of(owner)).status_code == 200
+    for name in ("console:account", "console:account_now"):
+        assert client.get(page_of(stranger, name)).status_code == 404
+
+
+@pytest.mark.parametrize("who", ["owner", "stranger", "support"])
+def test_for_people_who_administer_nothing_there_is_no_such_page(
+    who: str, client: Client, owner: User, request: pytest.FixtureRequest
+) -> None:
+    client.force_login(request.getfixturevalue(who))
+    urls = [reverse(LIST), page_of(owner), page_of(owner, "console:account_now")]
+    assert [client.get(url).status_code for url in urls] == [404, 404, 404]
+
+
+def test_the_page_says_why_not_yet_and_when(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    words = text_of(client.get(page_of(late)))
+    assert "It may not use own servers, and nothing is on its way that changes this" in words
+    change = save_value(user=super_admin, unit=organisation.sales)
+    apply_waves(change, 4)
+    words = text_of(client.get(page_of(late)))
+    assert "Not yet: it may use own servers by" in words
+    assert f"{change.pk} admin@yourdomain.com" in words
+    assert "Cohort 12 of 12" in words
+    assert "Sales Saved On version 1 Has reached this account not yet" in words
+    assert "by default: no unit on the way up has a value here" in words
+    assert "On by" in text_of(client.get(reverse(LIST), {"q": "user"}))
+    pause(actor=Actor(super_admin), change=change, based_on=0)
+    words = text_of(client.get(page_of(late)))
+    assert "Not yet: the change that allows it is paused" in words
+    assert "On, paused" in text_of(client.get(reverse(LIST), {"q": "user"}))
+
+
+def test_the_page_says_who_decides_once_it_has_arrived(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    client.force_login(super_admin)
+    response = client.get(page_of(late))
+    words = text_of(response)
+    assert "It may use own servers" in words
+    assert "decided for Sales, version 1" in words
+    assert (
+        "Sales Saved On version 1 Has reached this account On version 1 Decides This one" in words
+    )
+    assert b"every 5s" not in response.content
+    part = client.get(page_of(late), headers={"HX-Request": "true"})
+    assert b"<html" not in part.content
+
+
+def test_applied_now_the_account_has_everything_and_the_page_says_so_before(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    change = save_value(user=super_admin, unit=organisation.sales)
+    apply_waves(change, 1)
+    client.force_login(super_admin)
+    assert page_of(late, "console:account_now") in client.get(page_of(late)).content.decode()
+    words = text_of(client.get(page_of(late, "console:account_now")))
+    assert "The account takes everything on its way to it, not one change alone" in words
+    data = {"unit_id": late.unit_id, "reason": "It asked"}
+    answer = client.post(page_of(late, "console:account_now"), data, follow=True)
+    words = text_of(answer)
+    assert "user@yourdomain.com has everything that was on its way to it." in words
+    assert "It may use own servers" in words
+    assert "Express, until nothing is on its way to cohort 12" in words
+    assert client.post(page_of(late, "console:account_now"), data).status_code == 409
+    assert "There is nothing to apply" in text_of(client.get(page_of(late, "console:account_now")))
+
+
+def test_an_account_that_was_moved_meanwhile_is_left_alone(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    save_value(user=super_admin, unit=organisation.root)
+    client.force_login(super_admin)
+    seen = late.unit_id
+    move_user(actor=SYSTEM, user=late, unit=organisation.support_unit)
+    url = page_of(late, "console:account_now")
+    answer = client.post(url, {"unit_id": seen, "reason": "Typed"})
+    assert answer.status_code == 409
+    assert "was moved to Support meanwhile" in text_of(answer)
+    assert 'value="Typed"' in answer.content.decode()
+    for unit_id in ("", "word", "9" * 40):
+        assert client.post(url, {"unit_id": unit_id}).status_code in {200, 409}
+    late.refresh_from_db()
+    assert late.cohort == 12
+
+
+def test_the_number_of_queries_does_not_grow_with_accounts_or_changes(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    urls = [reverse(LIST), page_of(late), page_of(late, "console:account_now")]
+
+    def counts() -> list[int]:
+        return [count_queries(lambda url=url: client.get(url)) for url in urls]
+
+    make_accounts(organisation.sales, range(10))
+    save_value(user=super_admin, unit=organisation.sales)
+    ten = counts()
+    make_accounts(organisation.partner_desk, range(10, 20))
+    save_value(user=super_admin, unit=organisation.root, value=OFF)
+    save_value(user=super_admin, unit=organisation.partner_desk)
+    assert counts() == ten
+
+
+def test_nothing_on_the_pages_needs_an_exception_from_the_policy(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    save_value(user=super_admin, unit=organisation.sales)
+    for url in (reverse(LIST), page_of(late), page_of(late, "console:account_now")):
+        html = client.get(url).content.decode()
+        assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*src=)", html)
