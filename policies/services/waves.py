@@ -131,7 +131,7 @@ def _upsert_applied(wave: RolloutWave) -> None:
 
 def hold_waves(change: PolicyChange) -> None:
     """Make no open wave of the change due. Waits for those that are being applied."""
-    change.waves.open().update(paused_at=Now())
+    change.waves.open().update(paused_at=database_now())
 
 
 def release_waves(change: PolicyChange) -> None:

@@ -48,7 +48,7 @@ SETTING = Setting.PER_USER_OUTBOUND_GATEWAY
 STEP = 300  # seconds between the waves of two cohorts
 WINDOW = STEP * 11 * 4 // 3  # 11 steps fill three quarters of it
 UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-SHORT = hypothesis.settings(max_examples=50, stateful_step_count=30, **UNHURRIED)
+SHORT = hypothesis.settings(max_examples=100, stateful_step_count=30, **UNHURRIED)
 LONG = hypothesis.settings(max_examples=10_000, stateful_step_count=50, **UNHURRIED)
 
 ACTIONS = {
@@ -201,21 +201,29 @@ class Rollout(RuleBasedStateMachine):
         self.reference.wave(unit, self.reference.changes[unit][number], cohort)
 
     def sensible_actions(self):
-        """What the state of each change allows; a pause, say, far more often than an undo."""
+        """What the state of each change allows; what is paused mostly goes on."""
         return [
             (action, unit, number)
             for unit, changes in self.reference.changes.items()
             for number, change in enumerate(changes)
-            for action in (*ACTIONS, "pause", "pause", "resume", "resume", "resume")
+            for action in (*ACTIONS, *["resume"] * 5)
             if change.state in self.reference.POSSIBLE[action]
         ]
 
     @precondition(lambda self: self.sensible_actions())
-    @rule(data=st.data(), halves=st.sampled_from([1, 3, 8]))
-    def act_sensibly(self, data, halves):
-        action, unit, number = data.draw(st.sampled_from(self.sensible_actions()))
-        change = self.reference.changes[unit][number]
-        self.act(action, unit, number, change.actions, halves)
+    @rule(
+        data=st.data(),
+        halves=st.sampled_from([1, 3, 8]),
+        later=st.sampled_from([0, 1, 3]),
+        swept=st.booleans(),
+    )
+    def act_sensibly(self, data, halves, later, swept):
+        """After some time: what takes none shows nothing of a pause."""
+        self.let_time_pass(later, swept)
+        if sensible := self.sensible_actions():
+            action, unit, number = data.draw(st.sampled_from(sensible))
+            change = self.reference.changes[unit][number]
+            self.act(action, unit, number, change.actions, halves)
 
     @precondition(lambda self: self.reference.changes)
     @rule(data=st.data(), action=st.sampled_from(list(ACTIONS)), off_by=st.sampled_from([-1, 0, 1]))
