@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -37,6 +38,8 @@ def page(live_server, super_admin, settings, monkeypatch) -> Iterator[Page]:
         page.wait_for_url("**/console/")
         yield page
         browser.close()
+        # Inside Playwright's loop Django has a connection of its own; none may be left to be cut.
+        connection.close()
 
 
 def test_going_back_brings_the_choice_as_it_was_left(page, organisation):
