@@ -85,7 +85,7 @@ class AliasInline(SupportInline):
 
 class RoleInline(SupportInline):
     model = RoleAssignment
-    fields = ("role", "unit")
+    fields = ("role", "unit", "privileges_text")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RoleAssignment]:
         return super().get_queryset(request).select_related("unit")
@@ -214,12 +214,12 @@ class DomainAdmin(SupportAdmin):
 
 @admin.register(RoleAssignment)
 class RoleAssignmentAdmin(SupportAdmin):
-    list_display = ("user", "role", "unit")
+    list_display = ("user", "role", "unit", "privileges_text")
     list_filter = ("role",)
     list_select_related = ("user", "unit")
     search_fields = ("user__primary_address", "user__name", "unit__name")
     search_help_text = gettext_lazy("Account or unit")
-    fields = ("user", "role", "unit")
+    fields = ("user", "role", "unit", "privileges_text")
 
 
 @admin.register(AuditEvent)
@@ -228,7 +228,7 @@ class AuditEventAdmin(SupportAdmin):
     list_filter = ("at",)
     search_fields = ("name", "target", "actor_address")
     search_help_text = gettext_lazy("Event, target or actor")
-    fields = ("at", "name", "target", "actor_address", "client_ip", "details")
+    fields = ("at", "name", "target", "unit_path", "actor_address", "client_ip", "details")
 
 
 @admin.register(HelpAnswer)

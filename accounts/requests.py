@@ -1,4 +1,5 @@
 from allauth.account.adapter import get_adapter
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
@@ -14,6 +15,10 @@ class SignedInRequest(HttpRequest):
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Who acts, for the audit: the signed-in account and the client's network address."""
-    user = request.user if isinstance(request.user, User) else None
-    return Actor(user, get_adapter().get_client_ip(request))
+    """Who acts, for the audit: the signed-in account and the client's network address.
+
+    Raise PermissionDenied for nobody: an actor without an account is the system, which may all.
+    """
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return Actor(request.user, get_adapter().get_client_ip(request))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import postfix
 from bench.comparison import running
+from bench.console import console_figures
 from bench.demo import demo_figures
 from bench.figures import print_table, write_json
 from bench.parts import CHECKOUT, BenchError
@@ -55,6 +56,8 @@ def main() -> int:
             comparisons = list(compare(folder, quick=quick))
             say("make up")
             others = demo_figures(folder)
+            say("console")
+            others += console_figures(folder, quick=quick)
         except BenchError as error:
             stack.pop_all()
             say(f"{error}\nLogs are kept in {folder}.")

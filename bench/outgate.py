@@ -27,15 +27,9 @@ MANAGE = [sys.executable, "manage.py"]
 
 
 @contextmanager
-def outgate(
-    folder: Path, certificates: Certificates, people: list[Person], sinks: dict[str, int]
-) -> Iterator[System]:
-    """Outgate with these people; `sinks` is the port of each outside domain's server."""
-    folder.mkdir(mode=0o711)
-    ports = free_ports(2)
-    engines = place_engines(folder)
+def database(folder: Path, engines: Engines, environment: dict[str, str]) -> Iterator[int]:
+    """A PostgreSQL of its own, migrated; gives its process number."""
     engines.prepare()
-    environment = _environment(folder, engines, certificates, ports, list(sinks.values()))
     with ExitStack() as stack:
         stack.callback(remove_engines, engines)
         postgres = stack.enter_context(
@@ -50,6 +44,20 @@ def outgate(
         )
         engines.create_database()
         run([*MANAGE, "migrate", "--verbosity", "0"], environment)
+        yield postgres
+
+
+@contextmanager
+def outgate(
+    folder: Path, certificates: Certificates, people: list[Person], sinks: dict[str, int]
+) -> Iterator[System]:
+    """Outgate with these people; `sinks` is the port of each outside domain's server."""
+    folder.mkdir(mode=0o711)
+    ports = free_ports(2)
+    engines = place_engines(folder)
+    environment = settings_of(folder, engines, certificates, ports, list(sinks.values()))
+    with ExitStack() as stack:
+        postgres = stack.enter_context(database(folder, engines, environment))
         wanted = json.dumps({"people": [asdict(each) for each in people], "ports": sinks})
         made = run([sys.executable, "-m", "bench.organisation"], environment, input=wanted)
         app_passwords = json.loads(made)
@@ -70,7 +78,7 @@ def outgate(
         )
 
 
-def _environment(
+def settings_of(
     folder: Path, engines: Engines, certificates: Certificates, ports: list[int], sinks: list[int]
 ) -> dict[str, str]:
     key = base64.b64encode(secrets.token_bytes(32)).decode()

@@ -1,39 +1,61 @@
 """The only way to units and changes: who doesn't administer them gets 404."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from accounts.access import signed_in
-from accounts.models import OrgUnit, User
+from accounts.models import OrgUnit, Privilege, RoleAssignment, User
 from accounts.requests import SignedInRequest
-from accounts.services.people import administered_paths
+from accounts.services.rights import Rights, rights_of
 from policies.models import PolicyChange, RolloutWave
 
 P = ParamSpec("P")
 
 
 class AdminRequest(SignedInRequest):
-    """`administered`: the paths of the topmost units that the account administers, at least one."""
+    """`administered`: the paths of the topmost units that this page is about, at least one."""
 
+    rights: Rights
     administered: list[str]
 
 
-def for_administrators(
-    view: Callable[Concatenate[AdminRequest, P], HttpResponse],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Let administrators in; to everybody else who is signed in there is no such page."""
+View = Callable[Concatenate[AdminRequest, P], HttpResponseBase]
+GuardedView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
+
+def for_administrators(view: View[P]) -> GuardedView[P]:
+    """Let in who has the privilege *mail settings* somewhere; to others there is no such page."""
+    return _guarded(view, lambda rights: rights.paths(Privilege.MAIL_SETTINGS))
+
+
+def for_report_readers(view: View[P]) -> GuardedView[P]:
+    """The same with the privilege *reports*."""
+    return _guarded(view, lambda rights: rights.paths(Privilege.REPORTS))
+
+
+def for_any_administrator(view: View[P]) -> GuardedView[P]:
+    """Let in who has any privilege anywhere."""
+    return _guarded(view, lambda rights: rights.paths())
+
+
+def for_super_administrators(view: View[P]) -> GuardedView[P]:
+    return _guarded(view, lambda rights: rights.paths() if rights.is_super else [])
+
+
+def _guarded(view: View[P], administered: Callable[[Rights], list[str]]) -> GuardedView[P]:
     @signed_in
     @wraps(view)
-    def guarded(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         admin_request = cast("AdminRequest", request)
-        admin_request.administered = administered_paths(request.user)
+        admin_request.rights = rights_of(request.user)
+        admin_request.administered = administered(admin_request.rights)
         if not admin_request.administered:
             raise Http404
         return view(admin_request, *args, **kwargs)
@@ -42,9 +64,14 @@ def for_administrators(
 
 
 def administered_units(request: AdminRequest) -> QuerySet[OrgUnit]:
-    """Every unit that the administrator may open, parents before children."""
-    below = Q()
-    for path in request.administered:
+    """Every unit that this page may open, parents before children."""
+    return units_below(request.administered)
+
+
+def units_below(paths: Iterable[str]) -> QuerySet[OrgUnit]:
+    """The units at these paths and below, parents before children; none without paths."""
+    below = Q(pk=None)
+    for path in paths:
         below |= Q(path__startswith=path)
     units: QuerySet[OrgUnit] = OrgUnit.objects.filter(below).order_by("path")
     return units
@@ -70,10 +97,11 @@ def administered_account(request: AdminRequest, account_id: UUID) -> User:
 
 
 def administered_changes(request: AdminRequest) -> QuerySet[PolicyChange]:
-    """The changes of those units, newest first; super administrators also see gone units'."""
-    if request.user.is_super_admin:
+    """The changes where one has *mail settings*; super administrators also see gone units'."""
+    if request.rights.is_super:
         return PolicyChange.objects.all()
-    return PolicyChange.objects.filter(unit_id__in=administered_units(request).values("pk"))
+    units = units_below(request.rights.paths(Privilege.MAIL_SETTINGS))
+    return PolicyChange.objects.filter(unit_id__in=units.values("pk"))
 
 
 def administered_change(request: AdminRequest, change_id: int) -> PolicyChange:
@@ -84,3 +112,9 @@ def running_changes(request: AdminRequest) -> QuerySet[PolicyChange]:
     """Those of them that still have a wave to come."""
     open_waves = RolloutWave.objects.open()
     return administered_changes(request).filter(pk__in=open_waves.values("change_id"))
+
+
+def role_assignment(_request: AdminRequest, assignment_id: int) -> RoleAssignment:
+    """Anybody's role: for the pages of super administrators."""
+    roles = RoleAssignment.objects.select_related("user", "unit")
+    return get_object_or_404(roles, pk=assignment_id)

@@ -21,7 +21,7 @@ from console.access import AdminRequest, administered_changes
 from console.forms import GatewayForm
 from console.rollout import Rollout, load_rollout
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
-from console.unit_tree import UnitTree
+from console.unit_tree import UnitTree, way_to
 from console.wording import on_or_off, own_value
 from policies.models import PolicyChange
 from policies.services import (
@@ -217,7 +217,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
     page, setting, form, _saved, notice = shown
     unit = setting.unit
     tree = UnitTree(request, page.view_name, GATEWAY)
-    way = tree.way_to(unit)
+    way = way_to(unit)
     search = request.GET.get("q", "").strip()
     other = ACCESS if page is ADVANCED else ADVANCED
     context = {
@@ -235,6 +235,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "way": way,
         "above": way[:-1],
         "accounts": tree.accounts[unit.path],
+        "own_below": tree.own_below[unit.path],
         "nodes": tree.found(search, unit) if search else tree.nodes(unit),
         "search": search,
         "scheduled": [

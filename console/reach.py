@@ -4,9 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django.db.models import Count
-
-from accounts.models import OrgUnit, User
+from accounts.models import AccountCount, OrgUnit
 from accounts.models.directory import lineage
 from console.wording import on_or_off
 from policies.models import GatewayPolicy, PolicyChange
@@ -70,5 +68,5 @@ def _own_values_below(unit: OrgUnit, setting: str) -> dict[str, str]:
 
 
 def _accounts_below(unit: OrgUnit) -> list[tuple[str, int, int]]:
-    rows = User.objects.filter(unit__path__startswith=unit.path).order_by()
-    return list(rows.values_list("unit__path", "cohort").annotate(Count("pk")))
+    rows = AccountCount.objects.filter(unit__path__startswith=unit.path)
+    return list(rows.values_list("unit__path", "cohort", "accounts"))

@@ -1,10 +1,12 @@
-from django.urls import path
+from django.urls import path, re_path
 
 from console import views
 
 app_name = "console"
 urlpatterns = [
     path("", views.overview, name="overview"),
+    path("search/", views.search, name="search"),
+    path("apps/mail/own-values/<int:unit_id>/", views.overrides, name="overrides"),
     path("apps/mail/", views.mail, name="mail"),
     path("apps/mail/advanced/", views.mail_advanced, name="mail_advanced"),
     path("apps/mail/advanced/<int:unit_id>/", views.mail_advanced, name="mail_advanced"),
@@ -22,6 +24,10 @@ urlpatterns = [
         {"page": "console:mail_access"},
         name="mail_access_below",
     ),
+    path("administrators/", views.administrators, name="administrators"),
+    path("administrators/<int:assignment_id>/", views.role, name="role"),
+    path("audit/", views.audit, name="audit"),
+    re_path(r"^audit/download\.(?P<kind>csv|json)$", views.audit_file, name="audit_download"),
     path("rollouts/", views.rollouts, name="rollouts"),
     path("rollouts/running/", views.running_rollout, name="rollout_running"),
     path("rollouts/<int:change_id>/", views.rollout, name="rollout"),

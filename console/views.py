@@ -3,30 +3,39 @@
 from uuid import UUID
 
 from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.models import Privilege
 from console.access import (
     AdminRequest,
     administered_account,
     administered_change,
     administered_changes,
     administered_unit,
-    administered_units,
     for_administrators,
+    for_any_administrator,
+    for_report_readers,
+    for_super_administrators,
+    role_assignment,
     running_changes,
 )
 from console.account_pages import account_apply_now_page, account_list, account_page
+from console.administrators_page import administrators_page, own_roles, role_page
+from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
+from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
+from console.settings_search import find_places
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
-from console.wording import on_or_off
 from policies.models import GatewayPolicy, PolicyChange
 
 ROLLOUTS_PER_PAGE = 25
@@ -35,28 +44,42 @@ RUNNING_SHOWN = 5
 
 
 @require_safe
-@for_administrators
+@for_any_administrator
 def overview(request: AdminRequest) -> HttpResponse:
-    """What is set where, and what rolls out now."""
-    tree = UnitTree(request, ADVANCED.view_name, GATEWAY)
-    values = GatewayPolicy.objects.filter(
-        unit__in=administered_units(request), setting=GATEWAY, value__isnull=False
-    ).select_related("unit")
-    shown = values.order_by("unit__path")[:OWN_VALUES_SHOWN]
+    """What is set where, and what rolls out now; to others what they may do."""
+    request.administered = request.rights.paths(Privilege.MAIL_SETTINGS)
+    if not request.administered:
+        return render(request, "console/own_roles.html", {"roles": own_roles(request.user)})
+    values = _own_values(request)
     context = {
-        "values": [
-            {
-                "unit": row.unit,
-                "way": tree.way_to(row.unit)[:-1],
-                "text": on_or_off(row.value),
-                "accounts": tree.accounts[row.unit.path],
-            }
-            for row in shown
-        ],
-        "more_values": max(len(tree.values) - OWN_VALUES_SHOWN, 0),
+        "values": listed(list(values[:OWN_VALUES_SHOWN])),
+        "more_values": max(values.count() - OWN_VALUES_SHOWN, 0),
+        "top": administered_unit(request),
         "rollouts": load_rollouts(running_changes(request)[:RUNNING_SHOWN]),
     }
     return render(request, "console/overview.html", context)
+
+
+def _own_values(request: AdminRequest) -> QuerySet[GatewayPolicy]:
+    below = Q()
+    for path in request.administered:
+        below |= Q(unit__path__startswith=path)
+    return overrides_below("").filter(below)
+
+
+@require_safe
+@for_any_administrator
+def search(request: AdminRequest) -> HttpResponse:
+    """Where a setting is, by a word of it."""
+    text = request.GET.get("q", "").strip()
+    context = {"search": text, "found": find_places(text, request.rights)}
+    return render(request, "console/search.html", context)
+
+
+@require_safe
+@for_administrators
+def overrides(request: AdminRequest, unit_id: int) -> HttpResponse:
+    return overrides_page(request, administered_unit(request, unit_id))
 
 
 @require_safe
@@ -88,6 +111,30 @@ def units_below(request: AdminRequest, unit_id: int, page: str) -> HttpResponse:
     unit = administered_unit(request, unit_id)
     nodes = UnitTree(request, page, GATEWAY).nodes_below(unit)
     return render(request, "parts/tree.html", {"nodes": nodes})
+
+
+@require_safe
+@for_report_readers
+def audit(request: AdminRequest) -> HttpResponse:
+    return audit_page(request)
+
+
+@require_safe
+@for_report_readers
+def audit_file(request: AdminRequest, kind: str) -> HttpResponseBase:
+    return audit_download(request, kind)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_super_administrators
+def administrators(request: AdminRequest) -> HttpResponse:
+    return administrators_page(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_super_administrators
+def role(request: AdminRequest, assignment_id: int) -> HttpResponse:
+    return role_page(request, role_assignment(request, assignment_id))
 
 
 @require_safe

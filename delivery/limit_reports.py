@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.services.audit import SYSTEM, record_event
-from accounts.services.people import super_administrators
+from accounts.services.roles import super_administrators
 from delivery.models import LimitReport
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def record_limit_reached(*, account_id: UUID, window: LimitReport.Window, limit:
                 SYSTEM,
                 "recipient_limit_reached",
                 report.account.primary_address,
+                unit=report.account.unit,
                 limit=limit,
                 window=window,
             )

@@ -3,13 +3,19 @@
 "use strict";
 (() => {
   const rowsOf = (tree) => [...tree.querySelectorAll(".tree-row")].filter((row) => row.offsetParent);
-  const childrenOf = (row) => row.parentElement.querySelector(":scope > ul");
-  const parentOf = (row) => row.parentElement.parentElement.closest("li")?.querySelector(".tree-row");
+  const childrenOf = (row) => row.closest("li").querySelector(":scope > ul");
+  const parentOf = (row) =>
+    row.closest("li").parentElement.closest("li")?.querySelector(".tree-row");
 
   function mark(tree) {
     for (const list of tree.querySelectorAll("ul")) list.setAttribute("role", "group");
     tree.querySelector("ul").setAttribute("role", "tree");
     for (const item of tree.querySelectorAll("li")) item.setAttribute("role", "none");
+    // The keys of the tree do what these do: a second stop for each row would be in the way.
+    for (const toggle of tree.querySelectorAll(".tree-toggle")) {
+      toggle.tabIndex = -1;
+      toggle.setAttribute("aria-hidden", "true");
+    }
     for (const row of tree.querySelectorAll(".tree-row")) {
       row.setAttribute("role", "treeitem");
       row.tabIndex = -1;
@@ -29,7 +35,7 @@
       const answer = await fetch(row.dataset.children, { headers: { "HX-Request": "true" } });
       if (answer.headers.has("HX-Refresh")) return location.reload(); // signed out meanwhile
       if (!answer.ok || childrenOf(row)) return;
-      row.insertAdjacentHTML("afterend", await answer.text());
+      row.parentElement.insertAdjacentHTML("afterend", await answer.text());
       const stop = tree.querySelector(".tree-row[tabindex='0']");
       mark(tree);
       moveTo(tree, stop);
@@ -78,11 +84,12 @@
   }
 
   function onChevron(event) {
-    if (!event.target.closest(".tree-chevron")) return;
-    const row = event.target.closest(".tree-row");
+    const toggle = event.target.closest(".tree-toggle");
+    if (!toggle || event.ctrlKey || event.metaKey) return;
+    const row = toggle.parentElement.querySelector(".tree-row");
     event.preventDefault();
     if (row.ariaExpanded === "true") close(row);
-    else open(event.currentTarget, row);
+    else if (row.ariaExpanded === "false") open(event.currentTarget, row);
   }
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -6,10 +6,11 @@ import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
 
-from accounts.models import Domain, OrgUnit, RoleAssignment, User
+from accounts.models import Domain, OrgUnit, Privilege, RoleAssignment, User
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, create_unit
-from accounts.services.people import assign_role, create_user
+from accounts.services.people import create_user
+from accounts.services.roles import assign_role
 from config.embedded import Engines
 
 
@@ -83,14 +84,31 @@ def super_admin(organisation: Organisation) -> User:
     return user
 
 
+def _delegated(user: User, unit: OrgUnit, privilege: Privilege) -> User:
+    role = RoleAssignment.Role.UNIT_ADMIN
+    assign_role(actor=SYSTEM, user=user, role=role, unit=unit, privileges=[privilege])
+    return user
+
+
 @pytest.fixture
 def unit_admin(organisation: Organisation) -> User:
-    """Administers Sales and below."""
+    """Administers the mail settings of Sales and below."""
     user = _person("sales-admin", "Emre Aydin", organisation.sales)
-    assign_role(
-        actor=SYSTEM, user=user, role=RoleAssignment.Role.UNIT_ADMIN, unit=organisation.sales
-    )
-    return user
+    return _delegated(user, organisation.sales, Privilege.MAIL_SETTINGS)
+
+
+@pytest.fixture
+def users_admin(organisation: Organisation) -> User:
+    """Administers the accounts of Sales and below."""
+    user = _person("sales-users", "Noor Haddad", organisation.sales)
+    return _delegated(user, organisation.sales, Privilege.USERS)
+
+
+@pytest.fixture
+def reports_admin(organisation: Organisation) -> User:
+    """Reads the audit of Sales and below."""
+    user = _person("sales-reports", "Pia Lind", organisation.sales)
+    return _delegated(user, organisation.sales, Privilege.REPORTS)
 
 
 @pytest.fixture

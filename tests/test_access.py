@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from accounts.models import AuditEvent, Domain, HelpAnswer, RoleAssignment, User
+from accounts.models import AuditEvent, Domain, HelpAnswer, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
@@ -22,7 +22,11 @@ from tests.console.rows import save_value
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
 from tests.sendas.test_proof import token_in
 
-ROLES = ("anonymous", "owner", "stranger", "support", "unit_admin", "super_admin")
+ROLES = (
+    "anonymous", "owner", "stranger", "support", "unit_admin", "users_admin", "reports_admin",
+    "super_admin",
+)  # fmt: skip
+DELEGATED = ("unit_admin", "users_admin", "reports_admin")
 SECOND = "second@partnerdomain.com"
 
 # What is expected: a status, or the beginning of where a redirect leads.
@@ -35,19 +39,32 @@ def everybody(answer: int | str) -> Expected:
 
 
 def signed_in(answer: int | str) -> Expected:
-    return (SIGN_IN, *(answer,) * 5)
+    return (SIGN_IN, *(answer,) * 7)
 
 
 def the_owner(answer: int | str) -> Expected:
-    return (SIGN_IN, answer, *(404,) * 4)
+    return (SIGN_IN, answer, *(404,) * 6)
 
 
 def administrators(answer: int | str) -> Expected:
-    return (SIGN_IN, 404, 404, 404, answer, answer)
+    """With the privilege *mail settings*, and super administrators."""
+    return (SIGN_IN, 404, 404, 404, answer, 404, 404, answer)
+
+
+def report_readers(answer: int | str) -> Expected:
+    return (SIGN_IN, *(404,) * 5, answer, answer)
+
+
+def any_administrator(answer: int | str) -> Expected:
+    return (SIGN_IN, 404, 404, 404, *(answer,) * 4)
+
+
+def super_administrators(answer: int | str) -> Expected:
+    return (SIGN_IN, *(404,) * 6, answer)
 
 
 def support_staff(answer: int | str) -> Expected:
-    return (*(SUPPORT_LOGIN,) * 3, answer, SUPPORT_LOGIN, answer)
+    return (*(SUPPORT_LOGIN,) * 3, answer, *(SUPPORT_LOGIN,) * 3, answer)
 
 
 @dataclass
@@ -61,13 +78,27 @@ class Row:
 
 
 TABLE = {
-    "": Row((SIGN_IN, LIST, LIST, "/support/", "/console/", "/console/")),
+    "": Row((SIGN_IN, LIST, LIST, "/support/", *("/console/",) * 4)),
     "healthz": Row(everybody(200)),
     ".well-known/autoconfig/mail/config-v1.1.xml": Row(everybody(200)),
     "mail/config-v1.1.xml": Row(everybody(200)),
     "readyz": Row(everybody(200)),
-    "console/": Row(administrators(200)),
+    "console/": Row(any_administrator(200)),
+    "console/administrators/": Row(
+        super_administrators(200),
+        super_administrators("/console/administrators/"),
+        {"address": "user@yourdomain.com", "role": "support"},
+    ),
+    "console/administrators/<int:assignment_id>/": Row(
+        super_administrators(200),
+        super_administrators("/console/administrators/"),
+        {"privileges": "reports"},
+    ),
     "console/apps/mail/": Row(administrators(200)),
+    "console/audit/": Row(report_readers(200)),
+    "console/audit/download\\.(?P<kind>csv|json)": Row(report_readers(200)),
+    "console/search/": Row(any_administrator(200)),
+    "console/apps/mail/own-values/<int:unit_id>/": Row(administrators(200)),
     "console/rollouts/": Row(administrators(200)),
     "console/rollouts/running/": Row(administrators(200)),
     "console/rollouts/<int:change_id>/": Row(administrators(200)),
@@ -90,7 +121,9 @@ TABLE = {
     **{
         # Without a unit it is the topmost one: stale for Sales, nothing new for the root.
         f"console/apps/mail/{page}/": Row(
-            administrators(200), (SIGN_IN, 404, 404, 404, 409, 200), {"choice": "override"}
+            administrators(200),
+            (SIGN_IN, 404, 404, 404, 409, 404, 404, 200),
+            {"choice": "override"},
         )
         for page in ("advanced", "end-user-access")
     },
@@ -122,8 +155,8 @@ TABLE = {
     "demo/": Row(signed_in(200)),
     "demo/<str:server>/<str:name>": Row(signed_in(200)),
     # Sign-in: allauth's pages.
-    "sign-in/": Row((200, *("/",) * 5), (200, *("/",) * 5)),
-    "sign-out/": Row(("/sign-in/", *(200,) * 5), everybody("/sign-in/")),
+    "sign-in/": Row((200, *("/",) * 7), (200, *("/",) * 7)),
+    "sign-out/": Row(("/sign-in/", *(200,) * 7), everybody("/sign-in/")),
     "sign-in/suspended/": Row(everybody(200)),
     "sign-in/again/": Row(signed_in(200), signed_in(200)),
     "password/change/": Row(signed_in(200), signed_in(200)),
@@ -136,12 +169,12 @@ TABLE = {
     # Django's admin.
     "support/": Row(support_staff(200), support_staff(200)),
     "support/login/": Row(
-        (SIGN_IN, 403, 403, "/support/", 403, "/support/"),
-        (SIGN_IN, 403, 403, 200, 403, 200),
+        (SIGN_IN, 403, 403, "/support/", 403, 403, 403, "/support/"),
+        (SIGN_IN, 403, 403, 200, 403, 403, 403, 200),
     ),
     "support/logout/": Row(
-        (*("/support/",) * 3, 405, "/support/", 405),
-        (*("/support/",) * 3, "/sign-in/", "/support/", "/sign-in/"),
+        (*("/support/",) * 3, 405, *("/support/",) * 3, 405),
+        (*("/support/",) * 3, "/sign-in/", *("/support/",) * 3, "/sign-in/"),
     ),
     "support/password_change/": Row(everybody("/password/change/"), everybody("/password/change/")),
     "support/password_change/done/": Row(everybody(404)),
@@ -202,13 +235,13 @@ class World:
             values = values | {"object_id": quote(row.pk)}
         gaps = r"\(\?P<(\w+)>[^()]*\)|<(?:\w+:)?(\w+)>"
         filled = re.sub(gaps, lambda gap: str(values.get(gap[1] or gap[2], "nothing")), route)
-        return f"/{filled}{query}"
+        return f"/{filled}{query}".replace("\\", "")
 
 
 @pytest.fixture
 def world(
-    request, organisation, owner, stranger, support, unit_admin, super_admin, mailoutbox,
-    settings, tmp_path, monkeypatch,
+    request, organisation, owner, stranger, support, unit_admin, users_admin, reports_admin,
+    super_admin, mailoutbox, settings, tmp_path, monkeypatch,
 ) -> World:  # fmt: skip
     send_as = make_pending(owner)
     send_proof(send_as)
@@ -218,7 +251,7 @@ def world(
     delivery = Delivery.objects.create(account=owner, account_address=owner.primary_address)
     rows = [
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
-        RoleAssignment.objects.get(role="unit_admin"), AuditEvent.objects.last(),
+        unit_admin.roles.get(), AuditEvent.objects.last(),
         GatewayPolicy.objects.get(),
         HelpAnswer.objects.create(user=owner, page="/settings/help/routes/", helpful=True),
     ]  # fmt: skip
@@ -233,6 +266,8 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "OWNER_UNIT": owner.unit_id,
+            "kind": "csv",
+            "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
             "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",
         },
@@ -332,7 +367,7 @@ def test_a_suspended_account_is_nobody(client, world):
 
 
 def test_the_owners_address_is_in_nobody_elses_pages(client, world):
-    for role in ("stranger", "unit_admin", "super_admin"):
+    for role in ("stranger", *DELEGATED, "super_admin"):
         client.force_login(world.people[role])
         for route in ("settings/", "settings/send-as/<int:pk>/edit/", "settings/app-passwords/"):
             assert PARTNER not in client.get(world.url(route)).content.decode()

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from accounts.models import AppPassword, User
 from accounts.models.app_passwords import digest_secret, generate_secret
 from accounts.services.audit import Actor, record_event
+from accounts.services.rights import demand_owner, demand_owner_or_support
 from smtp.address import AddressError, normalise_address
 from smtp.network import network_of
 
@@ -23,12 +24,13 @@ MOST = 50
 
 
 def create_app_password(*, actor: Actor, user: User, name: str) -> tuple[AppPassword, str]:
-    """Return the row and the secret, which is shown once and kept nowhere.
+    """For the account itself: the row, and the secret, shown once and kept nowhere.
 
     Raise ValidationError where the account has too many.
     """
     secret = generate_secret()
     with transaction.atomic():
+        demand_owner(actor, user)
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         if user.app_passwords.filter(revoked_at=None).count() >= MOST:
             raise ValidationError(
@@ -41,18 +43,27 @@ def create_app_password(*, actor: Actor, user: User, name: str) -> tuple[AppPass
         app_password = AppPassword.objects.create(
             user=user, name=name, digest=digest_secret(secret)
         )
-        record_event(actor, "app_password_created", user.primary_address, app_password=name)
+        record_event(
+            actor,
+            "app_password_created",
+            user.primary_address,
+            unit=user.unit,
+            app_password=name,
+        )
     return app_password, secret
 
 
 def revoke_app_password(*, actor: Actor, app_password: AppPassword) -> None:
+    """For its owner, support, and whoever administers the account."""
     with transaction.atomic():
+        demand_owner_or_support(actor, app_password.user)
         revoked = AppPassword.objects.filter(pk=app_password.pk, revoked_at=None)
         if revoked.update(revoked_at=Now()):
             record_event(
                 actor,
                 "app_password_revoked",
                 app_password.user.primary_address,
+                unit=app_password.user.unit,
                 app_password=app_password.name,
             )
 

@@ -1,6 +1,7 @@
 from typing import Any, NamedTuple
 
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, OrgUnit, User
+from accounts.models.directory import path_names
 
 
 class Actor(NamedTuple):
@@ -13,13 +14,22 @@ class Actor(NamedTuple):
 SYSTEM = Actor()
 
 
-def record_event(actor: Actor, name: str, target: str, **details: Any) -> AuditEvent:
-    """Append to the audit, inside the transaction of what it reports. Never pass a secret."""
+def record_event(
+    actor: Actor, name: str, target: str, *, unit: OrgUnit | None = None, **details: Any
+) -> AuditEvent:
+    """Append to the audit, inside the transaction of what it reports. Never pass a secret.
+
+    `unit` is where it belongs, an account's unit for what is about an account: who reads the
+    reports of that unit sees it. Without one only super administrators do. A changed value stands
+    in the details as `old` and `new`.
+    """
     return AuditEvent.objects.create(
         actor_id=actor.user.pk if actor.user else None,
         actor_address=actor.user.primary_address if actor.user else "",
         client_ip=actor.client_ip,
         name=name,
+        unit_id=unit.pk if unit else None,
+        unit_path=path_names(unit) if unit else "",
         target=target,
         details=details,
     )

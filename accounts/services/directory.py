@@ -1,4 +1,7 @@
-"""Domains and the unit tree. Tree writes are serialised: concurrent moves leave orphans."""
+"""Domains and the unit tree, for super administrators.
+
+Tree writes are serialised: concurrent moves leave orphans.
+"""
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -7,11 +10,14 @@ from django.utils.translation import gettext as _
 from accounts.models import Alias, Domain, OrgUnit, User
 from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
+from accounts.services.rights import demand_super_admin
 from smtp.address import AddressError, normalise_address, split_address
 
-# Any numbers of our own: one tree, one lock; primary addresses and aliases are one name space.
+# Any numbers of our own: one tree, one lock; primary addresses and aliases are one name space;
+# roles, so that the last super administrator stays one.
 TREE_LOCK = 7_216_001
 ADDRESS_LOCK = 7_216_002
+ROLE_LOCK = 7_216_003
 
 
 def lock_tree() -> None:
@@ -22,6 +28,11 @@ def lock_tree() -> None:
 def lock_addresses() -> None:
     """Wait for the name space of addresses; held until the transaction ends."""
     _lock(ADDRESS_LOCK)
+
+
+def lock_roles() -> None:
+    """Wait for whoever else gives, takes or suspends roles; held until the transaction ends."""
+    _lock(ROLE_LOCK)
 
 
 def _lock(number: int) -> None:
@@ -43,6 +54,7 @@ def create_domain(
         raise ValidationError({"name": str(error)}) from error
     domain = Domain(name=name, kind=kind, alias_of=alias_of)
     with transaction.atomic():
+        demand_super_admin(actor)
         lock_addresses()
         domain.full_clean()
         if kind == Domain.Kind.ALIAS and _has_addresses(name):
@@ -73,31 +85,34 @@ def create_unit(
     Raise ValidationError for an empty name, a second root, or a name that a sibling has.
     """
     with transaction.atomic():
+        demand_super_admin(actor)
         lock_tree()
         parent = OrgUnit.objects.get(pk=parent.pk) if parent else None
         _check_name(name, parent)
         fields = {"name": name.strip(), "description": description}
         units = OrgUnit.objects
         unit: OrgUnit = units.add_child(parent, fields) if parent else units.add_root(fields)
-        record_event(actor, "unit_created", path_names(unit), unit_id=unit.pk)
+        record_event(actor, "unit_created", path_names(unit), unit=unit, new=unit.name)
     return unit
 
 
 def rename_unit(*, actor: Actor, unit: OrgUnit, name: str) -> OrgUnit:
     with transaction.atomic():
+        demand_super_admin(actor)
         lock_tree()
         unit = OrgUnit.objects.get(pk=unit.pk)
         _check_name(name, OrgUnit.objects.get_parent(unit), besides=unit)
-        old = path_names(unit)
-        unit.name = name.strip()
+        old, unit.name = path_names(unit), name.strip()
         unit.save(update_fields=["name"])
-        record_event(actor, "unit_renamed", path_names(unit), unit_id=unit.pk, old=old)
+        new = path_names(unit)
+        record_event(actor, "unit_renamed", new, unit=unit, old=old, new=new)
     return unit
 
 
 def move_unit(*, actor: Actor, unit: OrgUnit, parent: OrgUnit) -> OrgUnit:
     """Hang `unit`, with all below it, under `parent`; what applies there applies at once."""
     with transaction.atomic():
+        demand_super_admin(actor)
         lock_tree()
         unit, parent = OrgUnit.objects.get(pk=unit.pk), OrgUnit.objects.get(pk=parent.pk)
         if unit.is_root():
@@ -108,7 +123,8 @@ def move_unit(*, actor: Actor, unit: OrgUnit, parent: OrgUnit) -> OrgUnit:
         old = path_names(unit)
         OrgUnit.objects.move(unit, parent, pos="last-child")
         unit = OrgUnit.objects.get(pk=unit.pk)
-        record_event(actor, "unit_moved", path_names(unit), unit_id=unit.pk, old=old)
+        new = path_names(unit)
+        record_event(actor, "unit_moved", new, unit=unit, old=old, new=new)
     return unit
 
 

@@ -1,13 +1,20 @@
-"""Accounts, their addresses and their roles."""
+"""Accounts and their addresses.
+
+Who may change them: the administrators of their unit with the privilege *users*; accounts with a
+role of their own only super administrators.
+"""
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 
-from accounts.models import Alias, Domain, OrgUnit, RoleAssignment, User
-from accounts.models.directory import in_own_domains, path_names
+from accounts.models import Alias, Domain, OrgUnit, Privilege, User
+from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
-from accounts.services.directory import lock_addresses
+from accounts.services.directory import lock_addresses, lock_roles
+from accounts.services.rights import demand_account, demand_privilege
+from accounts.services.roles import keep_a_super_admin
 from smtp.address import AddressError, normalise_address, split_address
 
 
@@ -17,11 +24,12 @@ def create_user(
     """Raise ValidationError where the address is taken, or is none."""
     address = _clean_address(primary_address)
     with transaction.atomic():
+        demand_privilege(actor, unit, Privilege.USERS)
         _reserve_address(address)
         user = User.objects.create_user(
             primary_address=address, name=name, unit=unit, password=password
         )
-        record_event(actor, "account_created", address, unit=path_names(unit))
+        record_event(actor, "account_created", address, unit=unit, new=path_names(unit))
     return user
 
 
@@ -29,22 +37,39 @@ def move_user(*, actor: Actor, user: User, unit: OrgUnit) -> None:
     """Put the account into `unit`; what applies there applies at once."""
     with transaction.atomic():
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        demand_account(actor, user)
+        demand_privilege(actor, unit, Privilege.USERS)
         old, user.unit = path_names(user.unit), unit
         user.save(update_fields=["unit"])
-        record_event(actor, "account_moved", user.primary_address, old=old, new=path_names(unit))
+        record_event(
+            actor,
+            "account_moved",
+            user.primary_address,
+            unit=unit,
+            old=old,
+            new=path_names(unit),
+        )
 
 
 def suspend_user(*, actor: Actor, user: User) -> None:
-    """The account can neither sign in nor send from now on; its open sessions end."""
+    """The account can neither sign in nor send from now on; its open sessions end for good.
+
+    Raise ValidationError where nobody would be left to give roles.
+    """
     with transaction.atomic():
-        if User.objects.filter(pk=user.pk, suspended=False).update(suspended=True):
-            record_event(actor, "account_suspended", user.primary_address)
+        lock_roles()
+        demand_account(actor, user)
+        keep_a_super_admin(besides=user)
+        active = User.objects.filter(pk=user.pk, suspended=False)
+        if active.update(suspended=True, session_generation=F("session_generation") + 1):
+            record_event(actor, "account_suspended", user.primary_address, unit=user.unit)
 
 
 def restore_user(*, actor: Actor, user: User) -> None:
     with transaction.atomic():
+        demand_account(actor, user)
         if User.objects.filter(pk=user.pk, suspended=True).update(suspended=False):
-            record_event(actor, "account_restored", user.primary_address)
+            record_event(actor, "account_restored", user.primary_address, unit=user.unit)
 
 
 def add_alias(*, actor: Actor, user: User, address: str) -> Alias:
@@ -62,76 +87,24 @@ def add_alias(*, actor: Actor, user: User, address: str) -> Alias:
             % {"address": address}
         )
     with transaction.atomic():
+        demand_account(actor, user)
         _reserve_address(address)
         alias = Alias.objects.create(user=user, address=address)
-        record_event(actor, "alias_added", user.primary_address, alias=address)
+        record_event(actor, "alias_added", user.primary_address, unit=user.unit, new=address)
     return alias
 
 
 def remove_alias(*, actor: Actor, alias: Alias) -> None:
     with transaction.atomic():
-        record_event(actor, "alias_removed", alias.user.primary_address, alias=alias.address)
-        alias.delete()
-
-
-def assign_role(
-    *, actor: Actor, user: User, role: str, unit: OrgUnit | None = None
-) -> RoleAssignment:
-    """Give a role; an administrator needs a primary address in one of the own domains."""
-    if role != RoleAssignment.Role.SUPPORT and not in_own_domains(user.primary_address):
-        raise ValidationError(
-            _(
-                "%(address)s lies outside the organisation's domains. Only an account with a "
-                "primary address inside them can be an administrator."
-            )
-            % {"address": user.primary_address}
-        )
-    assignment = RoleAssignment(user=user, role=role, unit=unit)
-    with transaction.atomic():
-        assignment.full_clean()
-        assignment.save()
+        demand_account(actor, alias.user)
         record_event(
             actor,
-            "role_assigned",
-            user.primary_address,
-            role=role,
-            unit=path_names(unit) if unit else "",
+            "alias_removed",
+            alias.user.primary_address,
+            unit=alias.user.unit,
+            old=alias.address,
         )
-    return assignment
-
-
-def remove_role(*, actor: Actor, assignment: RoleAssignment) -> None:
-    with transaction.atomic():
-        record_event(actor, "role_removed", assignment.user.primary_address, role=assignment.role)
-        assignment.delete()
-
-
-def super_administrators() -> list[User]:
-    """Those who can act: not suspended, with a primary address inside the own domains."""
-    named = User.objects.filter(suspended=False, roles__role=RoleAssignment.Role.SUPER_ADMIN)
-    return [user for user in named if user.is_super_admin]
-
-
-def administered_paths(user: User) -> list[str]:
-    """The paths of the topmost units that `user` administers, with all below them."""
-    if user.suspended or not in_own_domains(user.primary_address):
-        return []
-    if user.is_super_admin:
-        return list(OrgUnit.objects.get_root_nodes().values_list("path", flat=True))
-    top: list[str] = []
-    for path in (
-        user.roles.filter(role=RoleAssignment.Role.UNIT_ADMIN)
-        .values_list("unit__path", flat=True)
-        .order_by("unit__path")
-    ):
-        if not path.startswith(tuple(top)):
-            top.append(path)
-    return top
-
-
-def administers(user: User, unit: OrgUnit) -> bool:
-    """Whether `user` may change settings of `unit`: of all units, or of one at or above it."""
-    return bool(unit.path.startswith(tuple(administered_paths(user))))
+        alias.delete()
 
 
 def own_addresses(user: User) -> list[str]:

@@ -65,11 +65,11 @@ def apply_now(
     *, actor: Actor, change: PolicyChange, based_on: int, reason: str = ""
 ) -> PolicyChange:
     """Every wave that is still to come is due now; a scheduled change starts now."""
-    with _acting(actor, change, based_on, Kind.APPLIED_NOW, reason) as (_unit, current):
+    with _acting(actor, change, based_on, Kind.APPLIED_NOW, reason) as (unit, current):
         if current.version is None:
             current.starts_at = database_now()
             current.save(update_fields=["starts_at"])
-            start(actor, current)
+            start(actor, unit, current)
         bring_waves_forward(current)
     return current
 
@@ -93,8 +93,8 @@ def reschedule(
 def cancel(*, actor: Actor, change: PolicyChange, based_on: int, reason: str = "") -> PolicyChange:
     """A change that has not started never does."""
     with transaction.atomic():
-        _unit, current = _checked(actor, change, based_on, Kind.CANCELLED)
-        end_without_start(actor, current, reason)
+        unit, current = _checked(actor, change, based_on, Kind.CANCELLED)
+        end_without_start(actor, unit, current, reason)
     return current
 
 
@@ -117,7 +117,7 @@ def undo(*, actor: Actor, change: PolicyChange, based_on: int, reason: str = "")
             database_now(),
             undoes=current,
         )
-        start(actor, new)
+        start(actor, unit, new)
     return new
 
 
@@ -138,7 +138,7 @@ def _acting(
             actor,
             f"policy_rollout_{kind}",
             current.unit_path,
-            unit_id=current.unit_id,
+            unit=unit,
             setting=current.setting,
             change=current.pk,
             starts_at=current.starts_at.isoformat(),

@@ -8,10 +8,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from accounts.models import OrgUnit, User
+from accounts.models import OrgUnit, Privilege, User
 from accounts.models.directory import path_names
 from accounts.services.audit import SYSTEM, Actor, record_event
-from accounts.services.people import administers
+from accounts.services.rights import administers
 from accounts.templatetags.clock import clock_time
 from policies.models import GatewayPolicy, PolicyChange, RolloutAction
 from policies.services.clock import database_now
@@ -66,9 +66,9 @@ def change_policy(
         begins = check_start(starts_at) if starts_at else database_now()
         change = record_change(actor, unit, setting, old, value, reason, begins)
         if starts_at is None:
-            start(actor, change)
+            start(actor, unit, change)
         else:
-            record_event(actor, "policy_change_scheduled", change.unit_path, **_details(change))
+            _record(actor, "policy_change_scheduled", unit, change)
     return change
 
 
@@ -78,7 +78,7 @@ def lock_unit(actor: Actor, unit_id: int) -> OrgUnit:
     unit = OrgUnit.objects.select_for_update(no_key=True).filter(pk=unit_id).first()
     if unit is None:
         raise ValidationError(_("This unit no longer exists, so nothing was changed."))
-    if actor.user is None or not administers(actor.user, unit):
+    if actor.user is None or not administers(actor.user, unit, Privilege.MAIL_SETTINGS):
         raise PermissionDenied(_("You don't administer this unit."))
     locked: OrgUnit = unit
     return locked
@@ -122,7 +122,7 @@ def record_change(
     )
 
 
-def start(actor: Actor, change: PolicyChange) -> None:
+def start(actor: Actor, unit: OrgUnit, change: PolicyChange) -> None:
     """Give a change its version and lay out the waves that carry it. Its unit is locked."""
     policy = _policy(change.unit_id, change.setting)
     change.old = policy.value if policy else None
@@ -133,7 +133,7 @@ def start(actor: Actor, change: PolicyChange) -> None:
         setting=change.setting,
         defaults={"value": change.new, "version": change.version},
     )
-    record_event(actor, "policy_changed", change.unit_path, **_details(change))
+    _record(actor, "policy_changed", unit, change)
     supersede_older_waves(change)
     plan_waves(change, at_once=cohorts_undone_at_once(change))
 
@@ -149,18 +149,27 @@ def start_due_changes(unit_id: int) -> int:
         due = list(PolicyChange.objects.due().filter(unit_id=unit_id).select_for_update())
         for change in due:
             if unit is None:
-                end_without_start(SYSTEM, change, _("The unit no longer exists."))
+                end_without_start(SYSTEM, None, change, _("The unit no longer exists."))
             else:
                 note(SYSTEM, change, RolloutAction.Kind.STARTED)
-                start(_author(change), change)
+                start(_author(change), unit, change)
     return len(due)
 
 
-def end_without_start(actor: Actor, change: PolicyChange, reason: str) -> None:
+def end_without_start(
+    actor: Actor, unit: OrgUnit | None, change: PolicyChange, reason: str
+) -> None:
+    """`unit` is None where it is gone."""
     PolicyChange.objects.filter(pk=change.pk).update(cancelled_at=Now())
     note(actor, change, RolloutAction.Kind.CANCELLED, reason)
     record_event(
-        actor, "policy_change_cancelled", change.unit_path, change=change.pk, reason=reason
+        actor,
+        "policy_change_cancelled",
+        change.unit_path,
+        unit=unit,
+        setting=change.setting,
+        change=change.pk,
+        reason=reason,
     )
 
 
@@ -194,9 +203,8 @@ def _author(change: PolicyChange) -> Actor:
     return Actor(next(iter(users.values()), None))
 
 
-def _details(change: PolicyChange) -> dict[str, Any]:
+def _record(actor: Actor, name: str, unit: OrgUnit, change: PolicyChange) -> None:
     details = {
-        "unit_id": change.unit_id,
         "setting": change.setting,
         "old": change.old,
         "new": change.new,
@@ -207,4 +215,4 @@ def _details(change: PolicyChange) -> dict[str, Any]:
         details["undoes"] = change.undoes_id
     if change.version is None:
         details["starts_at"] = change.starts_at.isoformat()
-    return details
+    record_event(actor, name, change.unit_path, unit=unit, **details)

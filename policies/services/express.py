@@ -5,10 +5,10 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from accounts.models import OrgUnit, User
+from accounts.models import OrgUnit, Privilege, User
 from accounts.models.people import EXPRESS_COHORT
 from accounts.services.audit import SYSTEM, Actor, record_event
-from accounts.services.people import administers
+from accounts.services.rights import administers
 from policies.models import RolloutWave
 
 
@@ -20,7 +20,7 @@ def apply_now_to_account(*, actor: Actor, user: User, unit_id: int, reason: str 
     """
     with transaction.atomic():
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        if actor.user is None or not administers(actor.user, user.unit):
+        if actor.user is None or not administers(actor.user, user.unit, Privilege.MAIL_SETTINGS):
             raise PermissionDenied(_("You don't administer this account's unit."))
         if user.unit_id != unit_id:
             raise ValidationError(
@@ -39,6 +39,7 @@ def apply_now_to_account(*, actor: Actor, user: User, unit_id: int, reason: str 
             actor,
             "account_applied_now",
             user.primary_address,
+            unit=user.unit,
             changes=changes,
             cohort=user.cohort,
             reason=reason,
@@ -70,10 +71,13 @@ def return_express_guests() -> int:
                     WHERE wave.applied_at IS NULL AND wave.superseded_at IS NULL
                       AND wave.cohort = guest.returns_to
                       AND starts_with(unit.path, above.path))
-            RETURNING guest.primary_address, guest.cohort
+            RETURNING guest.primary_address, guest.cohort, guest.unit_id
             """
         )
         returned = cursor.fetchall()
-        for address, cohort in returned:
-            record_event(SYSTEM, "account_returned_to_cohort", address, cohort=cohort)
+        units = OrgUnit.objects.in_bulk([unit_id for *_account, unit_id in returned])
+        for address, cohort, unit_id in returned:
+            record_event(
+                SYSTEM, "account_returned_to_cohort", address, unit=units[unit_id], cohort=cohort
+            )
     return len(returned)

@@ -126,6 +126,7 @@ def add_address(
             actor,
             "send_as_added",
             address,
+            unit=user.unit,
             account=user.primary_address,
             gateway=gateway.host if gateway else "",
         )
@@ -142,7 +143,9 @@ def change_details(*, actor: Actor, user: User, address: str, details: Details) 
         send_as, _created = SendAs.objects.update_or_create(
             user=user, send_as_email=_listed(user, address).address, defaults=details._asdict()
         )
-        record_event(actor, "send_as_changed", address, account=user.primary_address)
+        record_event(
+            actor, "send_as_changed", address, unit=user.unit, account=user.primary_address
+        )
     return send_as
 
 
@@ -161,6 +164,7 @@ def set_gateway(*, actor: Actor, send_as: SendAs, gateway: GatewaySettings) -> N
             actor,
             "gateway_set",
             send_as.send_as_email,
+            unit=send_as.user.unit,
             account=send_as.user.primary_address,
             host=gateway.host,
             port=gateway.port,
@@ -177,6 +181,7 @@ def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
                 actor,
                 "gateway_removed",
                 send_as.send_as_email,
+                unit=send_as.user.unit,
                 account=send_as.user.primary_address,
             )
 
@@ -202,7 +207,9 @@ def make_default(*, actor: Actor, user: User, address: str) -> None:
                 defaults=chosen,
                 create_defaults={**chosen, "display_name": listed.display_name},
             )
-        record_event(actor, "send_as_default", address, account=user.primary_address)
+        record_event(
+            actor, "send_as_default", address, unit=user.unit, account=user.primary_address
+        )
 
 
 def delete_address(*, actor: Actor, send_as: SendAs) -> None:
@@ -216,6 +223,7 @@ def delete_address(*, actor: Actor, send_as: SendAs) -> None:
             actor,
             "send_as_deleted",
             send_as.send_as_email,
+            unit=send_as.user.unit,
             account=send_as.user.primary_address,
         )
         row.delete()

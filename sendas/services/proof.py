@@ -109,7 +109,13 @@ def _accept(actor: Actor, proof: OwnershipProof) -> None:
         SendAs.objects.filter(pk=send_as.pk).update(
             verification_status=SendAs.VerificationStatus.ACCEPTED, verified_at=Now()
         )
-        record_event(actor, "send_as_verified", send_as.send_as_email)
+        record_event(
+            actor,
+            "send_as_verified",
+            send_as.send_as_email,
+            unit=send_as.user.unit,
+            account=send_as.user.primary_address,
+        )
 
 
 def _digest(secret: str, send_as: SendAs | None = None) -> str:

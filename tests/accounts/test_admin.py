@@ -146,7 +146,9 @@ def make_rows(unit, numbers):
         )
         create_app_password(actor=SYSTEM, user=user, name="Phone")
         Alias.objects.create(user=user, address=f"a{number}@yourdomain.com")
-        RoleAssignment.objects.create(user=user, role="unit_admin", unit=unit)
+        RoleAssignment.objects.create(
+            user=user, role="unit_admin", unit=unit, privileges=["reports"]
+        )
         create_unit(actor=SYSTEM, name=f"Unit {number}", parent=unit)
         create_domain(actor=SYSTEM, name=f"d{number}.example")
 

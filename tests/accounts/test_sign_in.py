@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.services.audit import SYSTEM
-from accounts.services.people import suspend_user
+from accounts.services.people import restore_user, suspend_user
 from tests.conftest import PASSWORD
 from tests.processes import CHECKOUT
 
@@ -52,6 +52,16 @@ def test_a_suspended_account_is_told_so_only_with_its_password(client, owner):
     assert "This account is suspended" in client.get(answer.url).content.decode()
     assert client.get("/settings/").url.startswith(SIGN_IN)
     client.post(RESET, {"email": owner.primary_address})
+
+
+def test_a_session_ends_for_good_when_its_account_is_suspended(client, owner):
+    assert sign_in(client, owner).status_code == 302
+    assert client.get("/settings/").status_code == 200
+    suspend_user(actor=SYSTEM, user=owner)
+    restore_user(actor=SYSTEM, user=owner)
+    assert client.get("/settings/").url.startswith(SIGN_IN)
+    assert sign_in(client, owner).status_code == 302
+    assert client.get("/settings/").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.models import AuditEvent, OrgUnit, User
 from accounts.services.audit import SYSTEM
-from accounts.services.people import remove_role
+from accounts.services.roles import remove_role
 from policies.models import GatewayPolicy, PolicyChange
 from tests.conftest import Organisation
 from tests.console.rows import (

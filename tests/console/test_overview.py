@@ -42,7 +42,7 @@ def test_the_overview_counts_what_it_does_not_list(
         save_value(user=super_admin, unit=unit)
     client.force_login(super_admin)
     words = text_of(client.get(reverse("console:overview")))
-    assert "1 more unit has a value of its own; the unit tree marks it." in words
+    assert "1 more unit has a value of its own. Every other unit inherits." in words
 
 
 def test_mail_leads_to_both_pages(client: Client, super_admin: User) -> None:

@@ -32,8 +32,8 @@ def test_the_tree_shows_own_values_and_accounts_with_those_below(
     save_value(user=super_admin, unit=organisation.partner_desk)
     client.force_login(super_admin)
     words = text_of(client.get(page_of(organisation.sales)))
-    assert "yourdomain.com own values further down 3 accounts" in words
-    assert "Sales own values further down 2 accounts" in words
+    assert "yourdomain.com own values further down: 1 3 accounts" in words
+    assert "Sales own values further down: 1 2 accounts" in words
     assert "Partner desk own value: On 2 accounts" in words
 
 
@@ -83,5 +83,88 @@ def test_the_number_of_queries_does_not_grow_with_the_units(
     for unit in create_units(organisation.sales, "Group"):
         save_value(user=super_admin, unit=unit)
     # What rolls out stands in the top bar, which is no part of the tree.
+    PolicyChange.objects.all().delete()
+    assert count_queries(lambda: client.get(url)) == ten
+
+
+def rows_of(html: str) -> list[str]:
+    return re.findall(r'tree-name">([^<]*)<', html)
+
+
+def test_branches_open_and_close_by_links_where_there_is_no_script(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    url = page_of(organisation.root)
+    html = client.get(url).content.decode()
+    assert rows_of(html) == ["yourdomain.com", "Sales", "Support"]
+    opening = f"?open={organisation.sales.pk}"
+    assert f'href="{opening}" aria-label="Open Sales"' in html
+    html = client.get(url + opening).content.decode()
+    assert rows_of(html) == ["yourdomain.com", "Sales", "Partner desk", "Support"]
+    assert 'href="?" aria-label="Close Sales"' in html
+    # What is open stays so on the way to another unit.
+    assert f'href="{page_of(organisation.support_unit)}{opening}"' in html
+
+
+def test_an_open_branch_of_others_stays_closed(
+    client: Client, unit_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(unit_admin)
+    strange = f"?open={organisation.support_unit.pk}&open=x&open=-1&open={'9' * 40}"
+    html = client.get(page_of(organisation.sales) + strange).content.decode()
+    assert rows_of(html) == ["yourdomain.com", "Sales", "Partner desk"]
+    assert "open=" not in html
+
+
+def test_a_level_too_long_to_read_is_cut_but_not_before_the_current_unit(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    OrgUnit.objects.bulk_create(
+        OrgUnit(
+            path=OrgUnit._get_path(organisation.sales.path, 3, step), depth=3, name=f"Team {step}"
+        )
+        for step in range(2, 252)
+    )
+    OrgUnit.objects.filter(pk=organisation.sales.pk).update(numchild=251)
+    client.force_login(super_admin)
+    html = client.get(page_of(organisation.sales)).content.decode()
+    assert len(rows_of(html)) == 3 + 200 + 1
+    assert "51 more: find them by name" in html
+    last = OrgUnit.objects.get(name="Team 251")
+    html = client.get(page_of(last)).content.decode()
+    assert "Team 251" in rows_of(html)
+    assert "50 more: find them by name" in html
+
+
+def test_own_values_below_are_counted_and_listed(
+    client: Client, super_admin: User, organisation: Organisation, owner: User
+) -> None:
+    save_value(user=super_admin, unit=organisation.partner_desk)
+    for unit in create_units(organisation.partner_desk, "Team"):
+        save_value(user=super_admin, unit=unit, value={"allowed": False})
+    client.force_login(super_admin)
+    html = client.get(page_of(organisation.sales)).content.decode()
+    listed = reverse("console:overrides", args=[organisation.sales.pk])
+    assert f'href="{listed}"' in html
+    assert "11 units below have values of their own" in html
+    words = text_of(client.get(listed))
+    assert "Partner desk yourdomain.com › Sales On 1" in words
+    assert "Team 9 yourdomain.com › Sales › Partner desk Off 0" in words
+    beside = reverse("console:overrides", args=[organisation.support_unit.pk])
+    assert "Every unit here inherits" in text_of(client.get(beside))
+
+
+def test_the_list_of_own_values_costs_the_same_queries_with_more(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    url = reverse("console:overrides", args=[organisation.root.pk])
+    for unit in create_units(organisation.sales, "Team"):
+        save_value(user=super_admin, unit=unit)
+    PolicyChange.objects.all().delete()
+    ten = count_queries(lambda: client.get(url))
+    for unit in create_units(organisation.sales, "Group"):
+        save_value(user=super_admin, unit=unit)
     PolicyChange.objects.all().delete()
     assert count_queries(lambda: client.get(url)) == ten

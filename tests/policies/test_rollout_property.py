@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 from accounts.models import OrgUnit, RoleAssignment, User
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.directory import create_unit, move_unit
-from accounts.services.people import assign_role, create_user, move_user
+from accounts.services.people import create_user, move_user
+from accounts.services.roles import assign_role
 from policies.models import GatewayPolicy, PolicyChange, RolloutWave, Setting
 from policies.services import (
     StalePolicyError,

@@ -6,11 +6,12 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from accounts.models import Domain, OrgUnit, User
+from accounts.models import Domain, OrgUnit, Privilege, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, create_unit
-from accounts.services.people import add_alias, assign_role, create_user
+from accounts.services.people import add_alias, create_user
+from accounts.services.roles import assign_role
 from config.demo_organisation import ACCOUNTS, DOMAIN, UNITS, DemoAccount
 from config.installation import read_installation, write_private
 
@@ -50,8 +51,14 @@ def _make_account(account: DemoAccount, unit: OrgUnit) -> None:
     for alias in account.aliases:
         add_alias(actor=SYSTEM, user=user, address=alias)
     if account.role != "user":
-        bounds = unit if account.role == "unit_admin" else None
-        assign_role(actor=SYSTEM, user=user, role=account.role, unit=bounds)
+        bounded = account.role == "unit_admin"
+        assign_role(
+            actor=SYSTEM,
+            user=user,
+            role=account.role,
+            unit=unit if bounded else None,
+            privileges=Privilege.values if bounded else (),
+        )
 
 
 def _new_sign_in(user: User) -> SignIn:

@@ -1,0 +1,55 @@
+"""The console with a million accounts: how long its pages take, and what a rollout costs."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure
+from bench.outgate import MANAGE, database, settings_of
+from bench.parts import free_ports, run
+from config.certificates import keep_certificates
+from config.embedded import place_engines
+
+SIZE = {"accounts": 1_000_000, "units": 2_000, "events": 1_000_000, "rounds": 50}
+QUICK = {"accounts": 20_000, "units": 200, "events": 20_000, "rounds": 5}
+PAGE_GOALS = {"median": 80.0, "p95": 200.0}  # milliseconds
+ROLLOUT_GOALS = {"root": 0.05, "units": 0.5}  # seconds
+
+
+def console_figures(folder: Path, *, quick: bool) -> list[Figure]:
+    size = QUICK if quick else SIZE
+    home = folder / "console"
+    home.mkdir(mode=0o711)
+    engines = place_engines(home)
+    certificates = keep_certificates(home / "certificates")
+    environment = settings_of(home, engines, certificates, free_ports(2), free_ports(1))
+    with database(home, engines, environment):
+        started = time.monotonic()
+        wanted = [f"--accounts={size['accounts']}", f"--units={size['units']}"]
+        run([*MANAGE, "fill_accounts", *wanted], environment)
+        filled = time.monotonic() - started
+        said = run([sys.executable, "-m", "bench.pages"], environment, input=json.dumps(size))
+    found: dict[str, Any] = json.loads(said)
+    scale = f"{size['accounts']:,} accounts, {size['units']:,} units"
+    return [
+        Figure(f"fill_accounts: {scale}", "s", [filled], lower_is_better=True),
+        *(figure for page in found["pages"] for figure in _page(page)),
+        *(_rollout(each) for each in found["rollouts"]),
+    ]
+
+
+def _page(page: dict[str, Any]) -> list[Figure]:
+    name = f"page {page['name']}"
+    times = [
+        Figure(f"{name}, {part}", "ms", [page[part]], goal, lower_is_better=True)
+        for part, goal in PAGE_GOALS.items()
+    ]
+    return [*times, Figure(f"{name}, queries", "queries", [page["queries"]])]
+
+
+def _rollout(each: dict[str, Any]) -> Figure:
+    rows = f"{each['rows']:,} rows written, {each['statements']:,} statements"
+    goal = ROLLOUT_GOALS.get(each["goal"])
+    return Figure(each["name"], "s", [each["seconds"]], goal, lower_is_better=True, reason=rows)

@@ -1,0 +1,193 @@
+"""Measures the console's pages and rollouts, as a process with Outgate's settings.
+
+Input: {"units", "events", "rounds", ...}. Output: one line, {"pages": [...], "rollouts": [...]}.
+Pages are answered by the whole application in this process: all but the socket.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.db.models import F  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.urls import reverse  # noqa: E402
+
+from accounts.models import OrgUnit, User  # noqa: E402
+from accounts.owner import owner_role  # noqa: E402
+from accounts.services.audit import SYSTEM, Actor  # noqa: E402
+from accounts.services.people import create_user  # noqa: E402
+from accounts.services.roles import assign_role  # noqa: E402
+from policies.models import AppliedPolicy, PolicyChange, RolloutWave, Setting  # noqa: E402
+from policies.services import apply_wave, change_policy  # noqa: E402
+
+DOMAIN = "filled.example"
+# As an organisation's are: spread over units and people, most of them about few kinds.
+EVENTS = """
+INSERT INTO accounts_auditevent
+       (at, actor_address, name, target, unit_id, unit_path, details)
+SELECT now() - make_interval(secs => %(events)s - number),
+       'person' || lpad((number %% 5000)::text, 7, '0') || '@filled.example',
+       (ARRAY['send_as_added', 'send_as_verified', 'gateway_set', 'app_password_created',
+              'account_moved', 'account_suspended'])[1 + number %% 6],
+       'person' || lpad((number %% 900000)::text, 7, '0') || '@filled.example',
+       units.ids[1 + number %% cardinality(units.ids)], 'filled.example › Unit',
+       jsonb_build_object('old', 'before', 'new', 'after')
+  FROM generate_series(1, %(events)s) AS number,
+       (SELECT array_agg(id) AS ids FROM accounts_orgunit) AS units
+"""
+
+
+class Cost:
+    """What a piece of work has asked of the database."""
+
+    seconds = 0.0
+    statements = 0
+
+    def __call__(self, execute: Callable[..., Any], *asked: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return execute(*asked)
+        finally:
+            self.seconds += time.perf_counter() - started
+            self.statements += 1
+
+
+@contextmanager
+def counted() -> Any:
+    cost = Cost()
+    with connection.execute_wrapper(cost):
+        yield cost
+
+
+def make_administrators(root: OrgUnit, unit: OrgUnit) -> tuple[User, User]:
+    people = [
+        create_user(actor=SYSTEM, primary_address=f"{name}@{DOMAIN}", name=name, unit=root)
+        for name in ("super", "reports")
+    ]
+    assign_role(actor=SYSTEM, user=people[0], role="super_admin")
+    assign_role(actor=SYSTEM, user=people[1], role="unit_admin", unit=unit, privileges=["reports"])
+    return people[0], people[1]
+
+
+def measure(client: Client, name: str, url: str, rounds: int) -> dict[str, Any]:
+    def ask() -> float:
+        started = time.perf_counter()
+        answer = client.get(url)
+        seconds = time.perf_counter() - started
+        if answer.status_code != 200:
+            raise SystemExit(f"{url} answered {answer.status_code}")
+        return seconds * 1000
+
+    ask()
+    times = [ask() for _ in range(rounds)]
+    with CaptureQueriesContext(connection) as queries:
+        client.get(url)
+    return {
+        "name": name,
+        "median": statistics.median(times),
+        "p95": statistics.quantiles(times, n=20)[-1],
+        "queries": len(queries),
+    }
+
+
+def signed_in(user: User) -> Client:
+    client = Client(headers={"host": settings.ALLOWED_HOSTS[0]})
+    client.force_login(user)
+    return client
+
+
+def change(user: User, unit: OrgUnit, value: dict[str, Any] | None, version: int) -> PolicyChange:
+    made = change_policy(
+        actor=Actor(user),
+        unit=unit,
+        setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        value=value,
+        based_on=version,
+    )
+    if made is None:
+        raise SystemExit(f"{unit} had that value already")
+    return made
+
+
+def rows() -> int:
+    return sum(
+        model._default_manager.count() for model in (AppliedPolicy, PolicyChange, RolloutWave)
+    )
+
+
+def roll_out(name: str, goal: str, user: User, units: list[OrgUnit]) -> list[dict[str, Any]]:
+    """Save one change for each unit, let all waves be due, and apply them as a worker does."""
+    before = rows()
+    with counted() as saving:
+        changes = [change(user, unit, {"allowed": True}, 0) for unit in units]
+    waves = RolloutWave.objects.open().filter(change__in=[each.pk for each in changes])
+    waves.update(due_at=F("due_at") - timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW))
+    with counted() as applying:
+        for wave_id in waves.order_by("cohort", "pk").values_list("pk", flat=True):
+            apply_wave(wave_id)
+    written = rows() - before
+    return [
+        told(f"rollout, {name}: saving", "", saving, written),
+        told(f"rollout, {name}: all waves", goal, applying, written),
+    ]
+
+
+def told(name: str, goal: str, cost: Cost, written: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "goal": goal,
+        "seconds": cost.seconds,
+        "statements": cost.statements,
+        "rows": written,
+    }
+
+
+def main() -> None:
+    wanted = json.load(sys.stdin)
+    root = OrgUnit.objects.get_root_nodes()[0]
+    unit = OrgUnit.objects.get(name="Unit 3.3")
+    superior, reader = make_administrators(root, unit)
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS, {"events": wanted["events"]})
+    with owner_role(), connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    rollouts = roll_out("one change at the root", "root", superior, [root])
+    below = list(OrgUnit.objects.exclude(pk=root.pk))
+    rollouts += roll_out(f"{len(below):,} units in one go", "units", superior, below)
+    with owner_role(), connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    first = PolicyChange.objects.earliest("pk")
+    pages = [
+        (superior, "overview", reverse("console:overview")),
+        (superior, "settings, root", reverse("console:mail_advanced", args=[root.pk])),
+        (superior, "settings, unit", reverse("console:mail_advanced", args=[unit.pk])),
+        (superior, "settings, unit search", reverse("console:mail_advanced") + "?q=7.1"),
+        (superior, "own values", reverse("console:overrides", args=[root.pk])),
+        (superior, "rollouts", reverse("console:rollouts")),
+        (superior, "rollout at the root", reverse("console:rollout", args=[first.pk])),
+        (superior, "audit", reverse("console:audit")),
+        (superior, "audit, deep", reverse("console:audit") + f"?before={wanted['events'] // 2}"),
+        (superior, "audit, one actor", reverse("console:audit") + "?actor=person0000042@"),
+        (superior, "audit, rare event", reverse("console:audit") + "?event=role_assigned"),
+        (reader, "audit, one unit's reader", reverse("console:audit")),
+        (superior, "administrators", reverse("console:administrators")),
+        (superior, "accounts", reverse("admin:accounts_user_changelist")),
+    ]
+    measured = [measure(signed_in(who), name, url, wanted["rounds"]) for who, name, url in pages]
+    print(json.dumps({"pages": measured, "rollouts": rollouts}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+from datetime import date, datetime, time, timedelta
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import AuditEvent, OrgUnit
+from console.access import AdminRequest, administered_units, units_below
+from console.audit_words import EVENTS
+from console.unit_names import unit_called
+
+
+def event_choices() -> list[tuple[str, object]]:
+    """By their words, for people read those."""
+    named = sorted(EVENTS.items(), key=lambda each: str(each[1]))
+    return [("", _("All events")), *named]
+
+
+class AuditFilter(forms.Form):
+    """Which events: each field leaves out what does not fit; an empty one leaves out nothing."""
+
+    actor = forms.CharField(label=_("Who"), max_length=254, required=False)
+    event = forms.ChoiceField(label=_("Event"), choices=event_choices, required=False)
+    unit = forms.CharField(label=_("Unit and below"), max_length=1000, required=False)
+    since = forms.DateField(
+        label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+    def __init__(self, request: AdminRequest) -> None:
+        self.request = request
+        super().__init__(request.GET)
+
+    def clean_unit(self) -> OrgUnit | None:
+        text = self.cleaned_data["unit"].strip()
+        return unit_called(text, administered_units(self.request)) if text else None
+
+    def clean(self) -> None:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and until < since:
+            self.add_error("until", _("The last day lies before the first one."))
+
+    def events(self) -> QuerySet[AuditEvent]:
+        """What fits, newest first, of what the administrator may see; nothing while refused."""
+        if not self.is_valid():
+            return AuditEvent.objects.none()
+        data = self.cleaned_data
+        events = _reported_to(self.request)
+        if data["actor"]:
+            events = events.filter(actor_address__startswith=data["actor"].strip().lower())
+        if data["event"]:
+            events = events.filter(name=data["event"])
+        if data["unit"]:
+            below = units_below([data["unit"].path])
+            events = events.filter(unit_id__in=below.values("pk"))
+        if data["since"]:
+            events = events.filter(at__gte=_start_of(data["since"]))
+        if data["until"]:
+            events = events.filter(at__lt=_start_of(data["until"] + timedelta(days=1)))
+        return events.order_by("-id")
+
+
+def _reported_to(request: AdminRequest) -> QuerySet[AuditEvent]:
+    """All events for super administrators; for others those of units they have *reports* of."""
+    if request.rights.is_super:
+        return AuditEvent.objects.all()
+    return AuditEvent.objects.filter(unit_id__in=administered_units(request).values("pk"))
+
+
+def _start_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))

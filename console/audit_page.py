@@ -1,0 +1,58 @@
+"""Who changed what: the audit as a page, and to download."""
+
+from django.db.models import QuerySet
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from accounts.models import AuditEvent
+from console.access import AdminRequest
+from console.audit_download import csv_lines, json_lines
+from console.audit_forms import AuditFilter
+from console.audit_words import line_of
+
+EVENTS_PER_PAGE = 50
+MOST_DIGITS = 18  # of an event's number
+
+
+def audit_page(request: AdminRequest) -> HttpResponse:
+    """Pages follow each other by the number of their last event: the tenth costs as the first."""
+    form = AuditFilter(request)
+    events = form.events()
+    page = list(_before(events, request)[: EVENTS_PER_PAGE + 1])
+    shown, more = page[:EVENTS_PER_PAGE], len(page) > EVENTS_PER_PAGE
+    query = request.GET.copy()
+    query.pop("before", None)
+    filters = query.urlencode()
+    query["before"] = str(shown[-1].pk) if shown else ""
+    context = {
+        "form": form,
+        "lines": [line_of(event) for event in shown],
+        "filters": filters,
+        "filtered": any(form.data.get(name) for name in form.fields),
+        "older": query.urlencode() if more else "",
+        "on_first": "before" not in request.GET,
+    }
+    return render(request, "console/audit.html", context)
+
+
+def _before(events: QuerySet[AuditEvent], request: AdminRequest) -> QuerySet[AuditEvent]:
+    number = request.GET.get("before", "")
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
+        return events
+    return events.filter(pk__lt=int(number))
+
+
+def audit_download(request: AdminRequest, kind: str) -> HttpResponseBase:
+    """All that fits, as it is read from the database; nothing piles up here."""
+    form = AuditFilter(request)
+    if not form.is_valid():
+        return audit_page(request)
+    events = form.events().iterator(chunk_size=1000)
+    answer = (
+        StreamingHttpResponse(csv_lines(events), content_type="text/csv; charset=utf-8")
+        if kind == "csv"
+        else StreamingHttpResponse(json_lines(events), content_type="application/json")
+    )
+    answer["Content-Disposition"] = f'attachment; filename="outgate-audit.{kind}"'
+    return answer

@@ -1,0 +1,97 @@
+"""Audit events in words: what each name means, what was, and what is."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import AuditEvent, Privilege, RoleAssignment
+from console.wording import on_or_off
+from policies.reports import reported
+
+EVENTS: dict[str, str | Promise] = {
+    "policy_changed": gettext_lazy("Setting changed"),
+    "policy_change_scheduled": gettext_lazy("Change of a setting scheduled"),
+    "policy_change_cancelled": gettext_lazy("Scheduled change cancelled"),
+    "policy_rollout_paused": gettext_lazy("Rollout paused"),
+    "policy_rollout_resumed": gettext_lazy("Rollout resumed"),
+    "policy_rollout_applied_now": gettext_lazy("Rollout applied to everybody now"),
+    "policy_rollout_rescheduled": gettext_lazy("Scheduled change moved to another time"),
+    "policy_rollout_undone": gettext_lazy("Change undone"),
+    "account_applied_now": gettext_lazy("Waiting changes applied to an account"),
+    "account_returned_to_cohort": gettext_lazy("Account returned to its cohort"),
+    "account_created": gettext_lazy("Account created"),
+    "account_moved": gettext_lazy("Account moved to another unit"),
+    "account_suspended": gettext_lazy("Account suspended"),
+    "account_restored": gettext_lazy("Account restored"),
+    "alias_added": gettext_lazy("Alias added"),
+    "alias_removed": gettext_lazy("Alias removed"),
+    "app_password_created": gettext_lazy("App password created"),
+    "app_password_revoked": gettext_lazy("App password revoked"),
+    "database_filled": gettext_lazy("Filled with made-up accounts"),
+    "domain_created": gettext_lazy("Domain added"),
+    "gateway_removed": gettext_lazy("Own server removed from an address"),
+    "gateway_set": gettext_lazy("Own server given to an address"),
+    "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),
+    "role_assigned": gettext_lazy("Role given"),
+    "role_changed": gettext_lazy("Privileges changed"),
+    "role_removed": gettext_lazy("Role taken away"),
+    "send_as_added": gettext_lazy("Outside address added"),
+    "send_as_changed": gettext_lazy("Address changed"),
+    "send_as_default": gettext_lazy("Default address chosen"),
+    "send_as_deleted": gettext_lazy("Outside address deleted"),
+    "send_as_verified": gettext_lazy("Outside address proved"),
+    "unit_created": gettext_lazy("Unit created"),
+    "unit_moved": gettext_lazy("Unit moved"),
+    "unit_renamed": gettext_lazy("Unit renamed"),
+}
+WORDS = dict(RoleAssignment.Role.choices) | dict(Privilege.choices)
+
+
+class Line(NamedTuple):
+    """One event as a table shows it. `codes`: its names in the reports of the API."""
+
+    event: AuditEvent
+    title: str
+    old: str
+    new: str
+    others: list[tuple[str, str]]
+    codes: list[str]
+
+
+def line_of(event: AuditEvent) -> Line:
+    details = event.details
+    return Line(
+        event=event,
+        title=title_of(event.name),
+        old=_value(event, details.get("old")) if "old" in details else "",
+        new=_value(event, details.get("new")) if "new" in details else "",
+        others=list(_others(details)),
+        codes=[each.name for each in reported(event)],
+    )
+
+
+def title_of(name: str) -> str:
+    """What a name means; one that is not listed yet is told as it is."""
+    return str(EVENTS.get(name) or name.replace("_", " ").capitalize())
+
+
+def _value(event: AuditEvent, value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"allowed"}:
+        return on_or_off(value)
+    if value is None:
+        return _("Inherited") if event.name == "policy_changed" else ""
+    if event.name.startswith("role_"):
+        role, _colon, privileges = str(value).partition(": ")
+        names = [role, *filter(None, privileges.split(", "))]
+        return ", ".join(str(WORDS.get(name, name)) for name in names)
+    return str(value)
+
+
+def _others(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What else is known, but for the names of things that stand in the line already."""
+    for key, value in details.items():
+        if key not in {"old", "new", "unit_id", "setting"} and value not in ("", None):
+            yield key.replace("_", " "), str(value)

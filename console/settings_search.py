@@ -1,0 +1,90 @@
+"""Where a setting is, found by a word of it."""
+
+from typing import NamedTuple
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Privilege
+from accounts.services.rights import Rights
+
+
+class Place(NamedTuple):
+    """A page of the console. `words`: what people also call it. Without a privilege: super only."""
+
+    title: str | Promise
+    text: str | Promise
+    words: str | Promise
+    view_name: str
+    privilege: Privilege | None
+
+    @property
+    def url(self) -> str:
+        return reverse(self.view_name)
+
+
+PLACES = [
+    Place(
+        _("Per-user outbound gateways"),
+        _("Apps › Suite › Mail › Advanced settings"),
+        _("allow own smtp server send mail as from address external relay outgoing smart host"),
+        "console:mail_advanced",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
+        _("End user access"),
+        _("Apps › Suite › Mail settings: the same setting of per-user outbound gateways"),
+        _("user own smtp server allow people send mail as"),
+        "console:mail_access",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
+        _("Accounts"),
+        _("What holds for one account, why, and when a change reaches it"),
+        _("user person people allowed not yet express cohort apply now why"),
+        "console:accounts",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
+        _("Rollouts"),
+        _("Which change has reached whom, and when it reaches everybody"),
+        _("progress wave change history undo pending hour"),
+        "console:rollouts",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
+        _("Audit"),
+        _("Who changed what, when and from where"),
+        _("log history report events download csv json"),
+        "console:audit",
+        Privilege.REPORTS,
+    ),
+    Place(
+        _("Administrators"),
+        _("Who has which role in which unit"),
+        _("role privilege delegate admin right super support"),
+        "console:administrators",
+        None,
+    ),
+]
+
+
+class Found(NamedTuple):
+    place: Place
+    open_to_me: bool
+
+
+def find_places(text: str, rights: Rights) -> list[Found]:
+    """Places in whose words each word of `text` begins; those without a right come as well."""
+    wanted = text.lower().replace("-", " ").split()
+    return [
+        Found(place, rights.is_super or bool(place.privilege and rights.paths(place.privilege)))
+        for place in PLACES
+        if wanted and all(_begins_one(word, place) for word in wanted)
+    ]
+
+
+def _begins_one(word: str, place: Place) -> bool:
+    known = f"{place.title} {place.text} {place.words}".lower().replace("-", " ").split()
+    return any(each.startswith(word) for each in known)
