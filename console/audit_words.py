@@ -31,6 +31,7 @@ EVENTS: dict[str, str | Promise] = {
     "app_password_created": gettext_lazy("App password created"),
     "app_password_revoked": gettext_lazy("App password revoked"),
     "database_filled": gettext_lazy("Filled with made-up accounts"),
+    "credentials_rotated": gettext_lazy("Key of stored passwords changed"),
     "domain_created": gettext_lazy("Domain added"),
     "gateway_removed": gettext_lazy("Own server removed from an address"),
     "gateway_set": gettext_lazy("Own server given to an address"),

@@ -1,5 +1,25 @@
 """How the tests start Debian's Chromium."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Browser, sync_playwright
+
 CHROMIUM = "/usr/bin/chromium"
 # Debian's Chromium looks for Google's hosts at every start otherwise.
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    # Playwright's loop runs in this thread, where Django would look for a coroutine's mistake.
+    with pytest.MonkeyPatch.context() as patched, sync_playwright() as playwright:
+        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+        # Inside Playwright's loop Django has a connection of its own. The next browser test would
+        # find it again, and fail where a test in between cut every connection.
+        connection.close()

@@ -12,9 +12,9 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import CHROMIUM, QUIET
+from tests.browser import chromium
 from tests.config.running import Up, free_ports
 from tests.processes import until
 from tests.services import DATA_DIR
@@ -98,10 +98,8 @@ def demo() -> Iterator[Demo]:
     up = Up(data_dir, free_ports(), {"OUTGATE_ROLLOUT_WINDOW": "8"})
     up.start()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        with chromium() as browser:
             yield Demo(up, browser)
-            browser.close()
     finally:
         up.stop()
 

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from accounts.models import User
 from accounts.services.audit import SYSTEM
 from accounts.services.people import create_user
 from policies.models import PolicyChange
 from policies.services import applied_value
-from tests.browser import CHROMIUM, QUIET
+from tests.browser import chromium
 from tests.conftest import PASSWORD
 from tests.console.rows import GATEWAY, apply_waves, save_value
 from tests.processes import BEAT, WORKER, running
@@ -23,13 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(live_server, super_admin, settings, monkeypatch) -> Iterator[Page]:
+def page(live_server, super_admin, settings) -> Iterator[Page]:
     """The super administrator, signed in."""
     settings.ALLOWED_HOSTS = ["localhost"]
-    # Playwright's loop runs in this thread, where Django would look for a coroutine's mistake.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
         page.goto("/sign-in/")
         page.get_by_label("Address").fill(super_admin.primary_address)
@@ -37,9 +33,6 @@ def page(live_server, super_admin, settings, monkeypatch) -> Iterator[Page]:
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/console/")
         yield page
-        browser.close()
-        # Inside Playwright's loop Django has a connection of its own; none may be left to be cut.
-        connection.close()
 
 
 def test_going_back_brings_the_choice_as_it_was_left(page, organisation):

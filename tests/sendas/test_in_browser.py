@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.db.models.functions import Now
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from policies.services import apply_wave
 from sendas.models import ConnectionTest
 from sendas.services.proof import send_proof
-from tests.browser import CHROMIUM, QUIET
+from tests.browser import chromium
 from tests.conftest import PASSWORD
 from tests.console.rows import save_value
 from tests.sendas.bad_servers import BAD_SERVERS
@@ -23,13 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(live_server, owner, settings, monkeypatch) -> Iterator[Page]:
+def page(live_server, owner, settings) -> Iterator[Page]:
     """The owner, signed in."""
     settings.ALLOWED_HOSTS = ["localhost"]
-    # Playwright's loop runs in this thread, where Django would look for a coroutine's mistake.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
         page.goto("/sign-in/")
         page.get_by_label("Address").fill(owner.primary_address)
@@ -37,7 +34,6 @@ def page(live_server, owner, settings, monkeypatch) -> Iterator[Page]:
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/settings/")
         yield page
-        browser.close()
 
 
 def test_the_list_changes_by_itself_and_leaves_what_is_being_typed(
