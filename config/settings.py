@@ -4,7 +4,7 @@ docs/operations.md lists every variable. A missing secret stops the start: there
 """
 
 from email.utils import formataddr
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,13 +37,18 @@ OUTGATE_EGRESS_NETWORKS = tuple(
 OUTGATE_EGRESS_PORTS = frozenset(
     int(port) for port in env.list("OUTGATE_EGRESS_PORTS", default=["465", "587", "2525"])
 )
-# Whether the server of an outside address is looked for; resolvers as address or address#port.
+# Whether the outside is asked about an address: for its server, and for what its domain says of its
+# mail. Resolvers as address or address#port.
 OUTGATE_FIND_SETTINGS = env.bool("OUTGATE_FIND_SETTINGS", default=True)
 OUTGATE_DNS_SERVERS = tuple(
     (address, int(port or "53"))
     for address, _, port in (
         text.partition("#") for text in env.list("OUTGATE_DNS_SERVERS", default=[])
     )
+)
+# From where the organisation's servers send: only to judge its own SPF record.
+OUTGATE_SENDING_ADDRESSES = tuple(
+    ip_address(text) for text in env.list("OUTGATE_SENDING_ADDRESSES", default=[])
 )
 OUTGATE_HOSTNAME = env.str("OUTGATE_HOSTNAME", default=urlsplit(BASE_URL).hostname)
 OUTGATE_SUBMISSION_HOST = env.str("OUTGATE_SUBMISSION_HOST", default="127.0.0.1")
@@ -233,6 +238,11 @@ HOUR = 3600.0
 # Nothing on disk: a file from before the clock was put back would keep beat quiet until then.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
+    "sweep-mail-domains": {
+        "task": "sendas.tasks.sweep_mail_domains",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "sweep-waves": {
         "task": "policies.tasks.sweep_waves",
         "schedule": 2.0,

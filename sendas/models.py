@@ -1,7 +1,7 @@
 import uuid
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -29,6 +29,11 @@ class SendAs(models.Model):
         User, on_delete=models.CASCADE, related_name="send_as", verbose_name=_("account")
     )
     send_as_email = models.EmailField(_("address"), max_length=254)
+    domain = models.GeneratedField(
+        expression=Func(F("send_as_email"), Value("@"), Value(-1), function="split_part"),
+        output_field=models.CharField(_("domain"), max_length=253),
+        db_persist=True,
+    )
     display_name = models.CharField(_("name"), max_length=200, blank=True)
     reply_to_address = models.EmailField(_("reply-to address"), max_length=254, blank=True)
     treat_as_alias = models.BooleanField(_("treat as an alias"), default=True)
@@ -43,6 +48,7 @@ class SendAs(models.Model):
         verbose_name = _("send-as address")
         verbose_name_plural = _("send-as addresses")
         ordering = ("created_at", "id")
+        indexes = [models.Index(fields=["domain"])]
         constraints = [
             models.UniqueConstraint(fields=["user", "send_as_email"], name="send_as_once"),
             models.UniqueConstraint(
@@ -162,3 +168,41 @@ class ConnectionTest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.at}"
+
+
+class MailDomain(models.Model):
+    """What a domain's records said when it last answered: of outside addresses, and our own.
+
+    `spf` holds a result (sendas/spf.py) for each server that is in use for the domain's addresses;
+    for our own domains, under "", that for our outgoing addresses.
+    """
+
+    class Policy(models.TextChoices):
+        """As in sendas/dmarc.py."""
+
+        UNKNOWN = "", _("Not known")
+        ABSENT = "absent", _("No record")
+        NONE = "none", _("Refuse nothing")
+        QUARANTINE = "quarantine", _("Treat as suspicious")
+        REJECT = "reject", _("Reject")
+
+    name = models.CharField(_("domain"), max_length=253, unique=True)
+    policy = models.CharField(
+        _("DMARC policy"), max_length=10, choices=Policy.choices, blank=True, editable=False
+    )
+    organisational_domain = models.CharField(
+        _("organisational domain"), max_length=253, blank=True, editable=False
+    )
+    strict_spf = models.BooleanField(default=False, editable=False)
+    strict_dkim = models.BooleanField(default=False, editable=False)
+    spf = models.JSONField(_("SPF"), default=dict, editable=False)
+    answered_at = models.DateTimeField(_("last answered"), null=True, editable=False)
+    due_at = models.DateTimeField(_("asked again"), db_default=Now(), editable=False, db_index=True)
+
+    class Meta:
+        verbose_name = _("mail domain")
+        verbose_name_plural = _("mail domains")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -17,6 +17,7 @@ from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
 from sendas.models import OwnershipProof, SendAs, SmtpMsa
 from sendas.services.connection import GatewaySettings, check_connection
+from sendas.services.mail_domains import note_domain
 from smtp.address import AddressError, normalise_address
 
 OUTSIDE_LIMIT = 99  # per account
@@ -120,6 +121,7 @@ def add_address(
             verification_status=SendAs.VerificationStatus.PENDING,
             **details._asdict(),
         )
+        note_domain(send_as.domain)
         if gateway:
             _keep_gateway(send_as, gateway)
         record_event(
@@ -302,6 +304,7 @@ def _void_proofs(send_as: SendAs) -> None:
 
 
 def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
+    note_domain(send_as.domain, host=gateway.host)
     sealed = seal(gateway.password, _binding(send_as.pk, gateway))
     SmtpMsa.objects.update_or_create(
         send_as=send_as,

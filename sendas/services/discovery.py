@@ -103,9 +103,10 @@ def propose_settings(
 
 async def _ask_records(domain: str) -> tuple[Proposal | None, str]:
     """What SRV says, and the first name behind MX; what the time is too short for is left out."""
-    answers = await _all_in_time(
+    answers = await all_in_time(
         *(dns_records.services(domain, service) for service, _security in SERVICES),
         dns_records.mail_hosts(domain),
+        seconds=SECONDS,
     )
     *offered, mail_hosts = answers
     proposals = (
@@ -146,9 +147,10 @@ async def _ask_servers(
         (domain, f"/.well-known/autoconfig/mail/config-v1.1.xml?{query}"),
     ]
     tls = tls_context()
-    first, second, *names = await _all_in_time(
+    first, second, *names = await all_in_time(
         *(fetch(host, path, port=https_port, guard=guard, tls=tls) for host, path in places),
         *(_is_public(f"{name}.{domain}", guard) for name in USUAL_NAMES),
+        seconds=SECONDS,
     )
     known = [f"{n}.{domain}" for n, there in zip(USUAL_NAMES, names, strict=True) if there]
     known = known if USUAL_PORT in settings.OUTGATE_EGRESS_PORTS else []
@@ -199,11 +201,19 @@ def _usable(host: str, port: int) -> bool:
     return is_host_name(host) and port in settings.OUTGATE_EGRESS_PORTS
 
 
-async def _all_in_time(*questions: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Each answer, or None where it takes longer than SECONDS."""
+async def all_in_time(*questions: Coroutine[Any, Any, Any], seconds: float) -> list[Any]:
+    """Each answer, or None where it takes longer, or DNS gave none."""
     tasks = [asyncio.ensure_future(question) for question in questions]
-    done, late = await asyncio.wait(tasks, timeout=SECONDS)
+    _done, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
-    return [task.result() if task in done else None for task in tasks]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    return [_or_none(answer) for answer in answers]
+
+
+def _or_none(answer: Any) -> Any:
+    if isinstance(answer, dns_records.Unanswered | asyncio.CancelledError):
+        return None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

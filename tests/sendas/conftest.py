@@ -15,6 +15,7 @@ from policies.models import AppliedPolicy, Setting
 from sendas import upstream
 from sendas.models import SendAs
 from sendas.services.connection import GatewaySettings
+from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
 
 PARTNER = "user.name@partnerdomain.com"
@@ -138,6 +139,15 @@ def open_ports(settings) -> Iterator[object]:
 
     yield allow
     upstream.egress_guard.cache_clear()
+
+
+@pytest.fixture
+def dns(settings) -> Iterator[DnsServer]:
+    """The only DNS server there is, and the search switched on."""
+    with dns_server() as server:
+        settings.OUTGATE_FIND_SETTINGS = True
+        settings.OUTGATE_DNS_SERVERS = (("127.0.0.1", server.port),)
+        yield server
 
 
 @pytest.fixture

@@ -13,12 +13,18 @@ import dns.rrset
 
 @dataclass
 class DnsServer:
-    """`records` by name and type, as in a zone file; `asked` holds every question."""
+    """`records` by name and type, as in a zone file; `asked` holds every question.
+
+    A name that has records of another type exists. When `broken`, the server answers that it can't,
+    or only for `broken_names`.
+    """
 
     port: int
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     silent: bool = False
+    broken: bool = False
+    broken_names: set[str] = field(default_factory=set)
 
     def answer(self, wire: bytes) -> bytes | None:
         query = dns.message.from_wire(wire)
@@ -28,12 +34,19 @@ class DnsServer:
         if self.silent:
             return None
         response = dns.message.make_response(query)
-        if key in self.records:
+        if self.broken or key[0] in self.broken_names:
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif key in self.records:
             answer = dns.rrset.from_text(question.name, 60, "IN", key[1], *self.records[key])
             response.answer.append(answer)
-        else:
+        elif key[0] not in {name for name, _kind in self.records}:
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response.to_wire()
+
+    def say(self, name: str, kind: str, *records: str) -> None:
+        """Publish the records, without the final dot and quotes of a zone file."""
+        texts = [f'"{record}"' for record in records] if kind == "TXT" else list(records)
+        self.records[f"{name}.", kind] = texts
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from sendas.models import ConnectionTest
 from sendas.services.discovery import Proposal, Source, propose_settings
 from sendas.services.providers import PROVIDERS, SignIn, provider_behind
 from tests.sendas.conftest import make_send_as
-from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
 
 # Of a top-level domain that nobody can have, so that no test asks a stranger.
@@ -95,15 +94,6 @@ def running(context: ssl.SSLContext) -> Iterator[WebServer]:
 def web(trusted: Authority) -> Iterator[WebServer]:
     """https://localhost, with a certificate that the application trusts."""
     yield from running(trusted.server_context())
-
-
-@pytest.fixture
-def dns(settings) -> Iterator[DnsServer]:
-    """The only DNS server there is, and the search switched on."""
-    with dns_server() as server:
-        settings.OUTGATE_FIND_SETTINGS = True
-        settings.OUTGATE_DNS_SERVERS = (("127.0.0.1", server.port),)
-        yield server
 
 
 def propose(user, *, address: str = PARTNER, https_port: int = 1) -> Proposal:
