@@ -1,13 +1,20 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import MailDomain, SendAs, SmtpMsa
+from sendas.services.acceptance import (
+    NOTHING_TO_JUDGE,
+    Acceptance,
+    Judgement,
+    judge_address,
+)
 
 
 class SmtpMsaInline(SupportInline):
@@ -62,6 +69,8 @@ class SendAsAdmin(SupportAdmin):
         "verification_status",
         "verified_at",
         "created_at",
+        "by_own_server",
+        "by_our_servers",
     )
     inlines = (SmtpMsaInline,)
 
@@ -69,3 +78,55 @@ class SendAsAdmin(SupportAdmin):
     def server(self, send_as: SendAs) -> str:
         msa: SmtpMsa | None = getattr(send_as, "smtp_msa", None)
         return str(msa) if msa else ""
+
+    @admin.display(description=gettext_lazy("mail through its own server"))
+    def by_own_server(self, send_as: SendAs) -> str:
+        return _in_words(self._accepted(send_as).own_server)
+
+    @admin.display(description=gettext_lazy("mail by our servers"))
+    def by_our_servers(self, send_as: SendAs) -> str:
+        return _in_words(self._accepted(send_as).our_servers)
+
+    def _accepted(self, send_as: SendAs) -> Acceptance:
+        if not send_as.verification_status:
+            return NOTHING_TO_JUDGE  # an own address, whatever its domain
+        msa: SmtpMsa | None = getattr(send_as, "smtp_msa", None)
+        return judge_address(send_as.user, send_as.send_as_email, msa.host if msa else "")
+
+
+def _in_words(judgement: Judgement | None) -> str:
+    return judgement.text if judgement else ""
+
+
+@admin.register(MailDomain)
+class MailDomainAdmin(SupportAdmin):
+    """What the domains of outside addresses, and our own, tell receivers of their mail."""
+
+    list_display = ("name", "policy", "addresses", "answered_at")
+    list_filter = ("policy",)
+    search_fields = ("name",)
+    search_help_text = gettext_lazy("Domain")
+    fields = (
+        "name",
+        "policy",
+        "organisational_domain",
+        "servers",
+        "addresses",
+        "answered_at",
+        "due_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MailDomain]:
+        in_domain = SendAs.objects.filter(domain=OuterRef("name")).exclude(verification_status="")
+        counted = in_domain.order_by().values("domain").annotate(number=Count("pk"))
+        domains: QuerySet[MailDomain] = super().get_queryset(request)
+        return domains.annotate(address_count=Coalesce(Subquery(counted.values("number")), 0))
+
+    @admin.display(description=gettext_lazy("addresses"))
+    def addresses(self, domain: Any) -> int:
+        return int(domain.address_count)
+
+    @admin.display(description=gettext_lazy("what its record says of servers (SPF)"))
+    def servers(self, domain: MailDomain) -> str:
+        ours = _("our outgoing addresses")
+        return ", ".join(f"{host or ours}: {result}" for host, result in domain.spf.items())

@@ -43,8 +43,14 @@ class Dmarc(NamedTuple):
 async def look_up_dmarc(domain: str) -> Dmarc:
     """By the DNS tree walk, at most eight questions at once. Raises dns_records.Unanswered."""
     names = list(_names_upwards(domain))
-    answers = await asyncio.gather(*(_record(name) for name in names))
-    records = {name: answer for name, answer in zip(names, answers, strict=True) if answer}
+    # All are waited for, also where one fails: an event loop may end with this.
+    answers = await asyncio.gather(*(_record(name) for name in names), return_exceptions=True)
+    records: dict[str, Record] = {}
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer:
+            records[name] = answer
     organisational, topmost = _organisational_domain(domain, records)
     place = next((name for name in (domain, organisational, topmost) if name in records), None)
     if place is None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from accounts.requests import SignedInRequest
 from sendas.services.discovery import propose_settings
+from sendas.services.domain_questions import ask_for_page
+from smtp.address import split_address
 
 _KEY = "sendas_new"
 KEPT = 5
@@ -20,14 +22,16 @@ def draft_in(request: SignedInRequest) -> Draft | None:
 
 
 def keep_draft(request: SignedInRequest, typed: dict[str, Any]) -> None:
-    """With what is found out about its server; that is asked once for each address."""
+    """With what is found out about its server and domain; that is asked once for each address."""
     address = typed["address"]
     drafts = _drafts(request)
     before = drafts.pop(address, None)
     if before:
         proposal = before["proposal"]
     else:
-        proposal = propose_settings(user=request.user, address=address)._asdict()
+        found = propose_settings(user=request.user, address=address)
+        ask_for_page(split_address(address)[1], found.host)
+        proposal = found._asdict()
     newest = list(drafts.items())[1 - KEPT :]
     request.session[_KEY] = {**dict(newest), address: {**typed, "proposal": proposal}}
 

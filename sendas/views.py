@@ -27,6 +27,7 @@ from sendas.forms import (
     ServerForm,
 )
 from sendas.models import SendAs
+from sendas.services.acceptance import judge_address, judge_list
 from sendas.services.addresses import (
     OUTSIDE_LIMIT,
     Details,
@@ -43,6 +44,7 @@ from sendas.services.addresses import (
 from sendas.services.allowance import gateway_allowance
 from sendas.services.connection import GatewaySettings
 from sendas.services.discovery import Proposal, propose_settings
+from sendas.services.domain_questions import ask_for_page
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from smtp.address import split_address
@@ -70,8 +72,12 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     if request.htmx and request.GET.get("seen") == allowance.stage:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     listing = list_addresses(request.user)
+    accepted = judge_list(request.user, listing)
     context = {
-        "rows": [(listed, _code_form(listed, refused)) for listed in listing],
+        "rows": [
+            (listed, _code_form(listed, refused), accepted.get(listed.address))
+            for listed in listing
+        ],
         "allowance": allowance,
         "outside_count": sum(not listed.is_own for listed in listing),
         "outside_limit": OUTSIDE_LIMIT,
@@ -172,6 +178,7 @@ def server(request: SignedInRequest) -> HttpResponse:
         **_preview(request, draft["address"], draft["display_name"]),
         "form": form,
         "proposal": proposal,
+        "acceptance": judge_address(request.user, draft["address"], proposal.host),
         "back": back,
     }
     return render(request, "sendas/server.html", context)
@@ -221,6 +228,7 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
         posted, kept = None, DetailsForm(posted, initial=kept).typed
         if _may_search(send_as):
             proposal = propose_settings(user=request.user, address=address)
+            ask_for_page(send_as.domain, proposal.host)
     form = DetailsForm(posted, initial=kept)
     server_form = _server_form(send_as, posted, proposal)
     # The server first: where that is refused, nothing is changed.
@@ -237,6 +245,7 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
         "form": form,
         "server_form": server_form,
         "proposal": proposal,
+        "acceptance": judge_address(request.user, address, _host_of(send_as, proposal)),
         "may_search": _may_search(send_as),
         "send_as": send_as,
         "allowed": may_have_gateway(request.user, address),
@@ -253,6 +262,13 @@ def _may_search(send_as: SendAs) -> bool:
         and not hasattr(send_as, "smtp_msa")
         and may_have_gateway(send_as.user, send_as.send_as_email)
     )
+
+
+def _host_of(send_as: SendAs, proposal: Proposal | None) -> str:
+    """The server that the address has, or could have."""
+    if hasattr(send_as, "smtp_msa"):
+        return send_as.smtp_msa.host
+    return proposal.host if proposal else ""
 
 
 def _server_form(send_as: SendAs, posted: Any, proposal: Proposal | None) -> ServerForm | None:

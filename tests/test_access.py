@@ -17,6 +17,7 @@ from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
 from delivery.models import Delivery
 from policies.models import GatewayPolicy
+from sendas.models import MailDomain
 from sendas.services.proof import send_proof
 from tests.console.rows import save_value
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
@@ -200,7 +201,8 @@ SUPPORT_PAGES = {
 LOOKED_UP = [
     "accounts/user", "accounts/apppassword", "accounts/orgunit", "accounts/domain",
     "accounts/roleassignment", "accounts/auditevent", "accounts/helpanswer",
-    "policies/gatewaypolicy", "policies/policychange", "sendas/sendas", "delivery/delivery",
+    "policies/gatewaypolicy", "policies/policychange", "sendas/sendas", "sendas/maildomain",
+    "delivery/delivery",
 ]  # fmt: skip
 TABLE |= {
     f"support/{model}/{page}": row for model in LOOKED_UP for page, row in SUPPORT_PAGES.items()
@@ -252,7 +254,7 @@ def world(
     rows = [
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
         unit_admin.roles.get(), AuditEvent.objects.last(),
-        GatewayPolicy.objects.get(),
+        GatewayPolicy.objects.get(), MailDomain.objects.create(name="partnerdomain.com"),
         HelpAnswer.objects.create(user=owner, page="/settings/help/routes/", helpful=True),
     ]  # fmt: skip
     settings.OUTGATE_DEMO = True

@@ -14,7 +14,8 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from sendas.models import MailDomain
+from sendas.models import MailDomain, SendAs, SmtpMsa
+from sendas.services.addresses import ListedAddress
 from sendas.services.mail_domains import known_domains
 from smtp.address import split_address
 
@@ -35,12 +36,20 @@ class Judgement(NamedTuple):
     kind: Kind
     text: str
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether another route would be worth a thought."""
+        return self.kind in {Kind.AT_RISK, Kind.REFUSED}
+
 
 class Acceptance(NamedTuple):
-    """Of one address; None where nothing is known and nobody is asked."""
+    """Of one address; None where nothing is known and nobody is asked, or it is ours."""
 
     own_server: Judgement | None
     our_servers: Judgement | None
+
+
+NOTHING_TO_JUDGE = Acceptance(None, None)
 
 
 class Question(NamedTuple):
@@ -63,11 +72,35 @@ def judge_address(user: User, address: str, host: str = "") -> Acceptance:
     return judge([Question(address, user.primary_address, host)])[0]
 
 
+def judge_list(user: User, listing: Iterable[ListedAddress]) -> dict[str, Acceptance]:
+    """Of each outside address in the list."""
+    questions = [
+        Question(listed.address, user.primary_address, _host(listed.row))
+        for listed in listing
+        if not listed.is_own
+    ]
+    return {
+        question.address: judged
+        for question, judged in zip(questions, judge(questions), strict=True)
+    }
+
+
+def _host(row: SendAs | None) -> str:
+    msa: SmtpMsa | None = getattr(row, "smtp_msa", None)
+    return msa.host if msa else ""
+
+
 def judge(questions: Iterable[Question]) -> list[Acceptance]:
     """In their order, with one query for all of them."""
     asked = list(questions)
     known = known_domains({name for each in asked for name in (each.domain, each.own_domain)})
-    return [Acceptance(_own_server(each, known), _our_servers(each, known)) for each in asked]
+    return [_judge(each, known) for each in asked]
+
+
+def _judge(question: Question, known: Mapping[str, MailDomain]) -> Acceptance:
+    if question.domain == question.own_domain:
+        return NOTHING_TO_JUDGE
+    return Acceptance(_own_server(question, known), _our_servers(question, known))
 
 
 def _own_server(question: Question, known: Mapping[str, MailDomain]) -> Judgement | None:
@@ -77,7 +110,9 @@ def _own_server(question: Question, known: Mapping[str, MailDomain]) -> Judgemen
         return _not_known(words)
     spf = said.spf.get(question.host, "") if question.host else ""
     if spf == "pass":
-        text = _("%(domain)s names %(host)s as a server for its mail (SPF).")
+        text = _(
+            "%(domain)s names %(host)s as a server for its mail (SPF): expect it to be accepted."
+        )
         return Judgement(Kind.EXPECTED, text % words)
     if spf == "permerror":
         text = _(
@@ -132,7 +167,10 @@ def _belong_together(said: MailDomain, ours: MailDomain | None, own_domain: str)
 
 def _related(said: MailDomain, spf: str, words: Mapping[str, str]) -> Judgement:
     if spf == "pass" and not said.strict_spf:
-        text = _("%(domain)s belongs together with %(own)s, which names our servers (SPF).")
+        text = _(
+            "%(domain)s belongs together with %(own)s, which names our servers (SPF): expect it to "
+            "be accepted."
+        )
         return Judgement(Kind.EXPECTED, text % words)
     text = _(
         "%(domain)s has its mail checked strictly (DMARC). It belongs together with %(own)s, so "
@@ -142,7 +180,9 @@ def _related(said: MailDomain, spf: str, words: Mapping[str, str]) -> Judgement:
 
 
 def _nothing_refused(words: Mapping[str, str]) -> Judgement:
-    text = _("%(domain)s does not ask receivers to refuse anything (DMARC).")
+    text = _(
+        "%(domain)s does not ask receivers to refuse anything (DMARC): expect it to be accepted."
+    )
     return Judgement(Kind.EXPECTED, text % words)
 
 

@@ -9,11 +9,12 @@ from threading import Thread
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from django.db.models.functions import Now
 
 from accounts.models.people import cohort_count
 from policies.models import AppliedPolicy, Setting
 from sendas import upstream
-from sendas.models import SendAs
+from sendas.models import MailDomain, SendAs
 from sendas.services.connection import GatewaySettings
 from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
@@ -188,6 +189,12 @@ def make_send_as(
     return SendAs.objects.create(
         user=user, send_as_email=address, display_name=name, verification_status=status
     )
+
+
+def know_domain(name: str = "partnerdomain.com", *, policy: str, **more: object) -> MailDomain:
+    """What was heard from the domain just now."""
+    said = {"policy": policy, "answered_at": Now(), "organisational_domain": name, **more}
+    return MailDomain.objects.update_or_create(name=name, defaults=said)[0]
 
 
 def make_pending(user, *, address: str = PARTNER) -> SendAs:

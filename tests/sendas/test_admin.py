@@ -1,7 +1,8 @@
 import pytest
 from django.db.models.functions import Now
 
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import MailDomain, SendAs, SmtpMsa
+from tests.sendas.conftest import know_domain
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
 CIPHERTEXT = b"canary ciphertext"
@@ -71,6 +72,38 @@ def test_the_list_costs_the_same_queries_with_more_rows(client, support, owner):
     for number in range(10, 20):
         make_address(owner, number)
     assert count_queries(client, page_of(SendAs(), "changelist")) == before
+
+
+def test_both_routes_of_an_address_are_judged(client, support, address):
+    know_domain(policy="reject", spf={"smtp.partnerdomain.com": "pass"})
+    client.force_login(support)
+    html = read(client, page_of(address))
+    assert "partnerdomain.com names smtp.partnerdomain.com as a server" in html
+    assert "partnerdomain.com tells receivers to reject mail" in html
+
+
+def test_domains_are_listed_with_what_they_tell_receivers(client, super_admin, owner):
+    strict = know_domain(policy="reject", spf={"": "pass", "smtp.partnerdomain.com": "none"})
+    mild = know_domain("mild.example", policy="none")
+    make_address(owner)
+    client.force_login(super_admin)
+    html = assert_only_to_be_read(client, strict)
+    assert "smtp.partnerdomain.com: none" in html
+    assert "our outgoing addresses: pass" in html
+    assert '<td class="field-addresses">1</td>' in html
+    filtered = read(client, page_of(strict, "changelist") + "?policy__exact=reject")
+    assert page_of(strict) in filtered
+    assert page_of(mild) not in filtered
+
+
+def test_the_list_of_domains_costs_the_same_queries_with_more_rows(client, support, owner):
+    client.force_login(support)
+    counts = []
+    for numbers in (range(10), range(10, 20)):
+        for number in numbers:
+            know_domain(f"d{number}.example", policy="none")
+        counts.append(count_queries(client, page_of(MailDomain(), "changelist")))
+    assert counts[0] == counts[1]
 
 
 def test_strangers_are_sent_away(client, stranger, address):

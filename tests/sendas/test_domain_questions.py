@@ -1,5 +1,6 @@
 """Domains are asked for their records, and the answers kept, by the tasks and by the wizard."""
 
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -7,11 +8,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.services.audit import SYSTEM
+from config.celery import app
 from sendas.models import MailDomain, SmtpMsa
 from sendas.services.addresses import Details, add_address, set_gateway
 from sendas.services.domain_questions import ask_due_domain, ask_for_page
 from sendas.services.mail_domains import due_domains, known_domains, note_domain, note_own_domains
-from sendas.tasks import ask_mail_domain
+from sendas.tasks import SWEEP_LIMIT, ask_mail_domain, sweep_mail_domains
 from tests.sendas.conftest import PARTNER, gateway_at, make_send_as
 
 DOMAIN, HOST = "partnerdomain.com", "smtp.partnerdomain.com"
@@ -139,6 +141,38 @@ def test_who_waits_longest_is_asked_first(db):
     for hours, name in ((1, "b.example"), (2, "a.example"), (-1, "c.example")):
         MailDomain.objects.create(name=name, due_at=Now() - timedelta(hours=hours))
     assert [domain.name for domain in due_domains()] == ["a.example", "b.example"]
+
+
+def enqueued() -> list[list[int]]:
+    """The arguments of what the sweep put into the broker."""
+    app.control.purge()
+    sweep_mail_domains()
+    messages = []
+    with (
+        app.connection_for_read() as connection,
+        connection.SimpleQueue("celery") as queue,
+        contextlib.suppress(queue.Empty),
+    ):
+        while True:
+            messages.append(queue.get_nowait())
+    assert all(message.headers["expires"] for message in messages)
+    return [message.payload[0] for message in messages]
+
+
+def test_the_sweep_enqueues_a_few_at_a_time(dns, organisation):
+    MailDomain.objects.bulk_create(MailDomain(name=f"d{n}.example") for n in range(30))
+    oldest = MailDomain.objects.get(name="d7.example")
+    MailDomain.objects.filter(pk=oldest.pk).update(due_at=Now() - timedelta(days=1))
+    queued = enqueued()
+    assert len(queued) == SWEEP_LIMIT
+    assert queued[0] == [oldest.pk]
+    assert MailDomain.objects.filter(name="yourdomain.com").exists()
+
+
+def test_switched_off_the_sweep_enqueues_nothing(db, settings):
+    settings.OUTGATE_FIND_SETTINGS = False
+    MailDomain.objects.create(name=DOMAIN)
+    assert enqueued() == []
 
 
 def test_a_new_address_has_its_domain_asked(owner):

@@ -10,12 +10,13 @@ from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
 from policies.models import Setting
 from policies.services import apply_now, apply_wave, change_policy, database_now, pause
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import MailDomain, SendAs, SmtpMsa
 from sendas.services.addresses import list_addresses, record_refusal, set_gateway
 from sendas.services.proof import send_proof
 from tests.sendas.conftest import (
     PARTNER,
     gateway_at,
+    know_domain,
     make_pending,
     make_send_as,
     move_to_next_cohort,
@@ -87,6 +88,32 @@ def test_an_address_with_server_goes_through_it(page, gateway, partner):
     assert "through localhost" in row
     assert f"Port {partner.port} with STARTTLS" in row
     assert "last signed in" in row
+
+
+def test_whether_receivers_will_take_it_is_told_for_the_route_that_is_used(page, gateway, owner):
+    know_domain(policy="reject", spf={"localhost": "pass"})
+    assert "partnerdomain.com names localhost as a server" in row_of(page(), PARTNER)
+    move_to_next_cohort(owner)
+    row = row_of(page(), PARTNER)
+    assert "partnerdomain.com tells receivers to reject mail" in row
+    assert "Give it its own server" not in row
+
+
+def test_an_own_server_is_offered_where_our_servers_are_refused(page, owner, allowed):
+    send_as = make_send_as(owner)
+    domain = know_domain(policy="reject")
+    html = page()
+    assert f'href="/settings/send-as/{send_as.pk}/edit/">Give it its own server' in html
+    assert "tells receivers" not in row_of(html, owner.primary_address)
+    MailDomain.objects.filter(pk=domain.pk).update(policy="none")
+    assert "Give it its own server" not in page()
+
+
+def test_what_is_not_known_yet_is_told_as_that(page, owner, settings):
+    make_send_as(owner)
+    assert "known yet" not in row_of(page(), PARTNER)
+    settings.OUTGATE_FIND_SETTINGS = True
+    assert "partnerdomain.com has not told its rules" in row_of(page(), PARTNER)
 
 
 def test_a_stopped_server_is_told_with_its_reply(page, gateway):
@@ -271,9 +298,11 @@ def test_ten_or_twenty_addresses_cost_the_same_queries(client, owner, allowed):
                 security_mode="starttls", username="x", key_id="x", ciphertext=b"",
             )  # fmt: skip
             make_pending(owner, address=f"p{number}@partnerdomain.com")
+            know_domain(f"d{number}.example", policy="reject")
+            make_send_as(owner, address=f"a@d{number}.example")
         with CaptureQueriesContext(connection) as captured:
             html = client.get(LIST).content.decode()
-        assert html.count("list-row") == 1 + 2 * numbers.stop
+        assert html.count("list-row") == 1 + 3 * numbers.stop
         return len(captured)
 
     assert queries(range(5)) == queries(range(5, 10))
