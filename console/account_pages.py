@@ -25,6 +25,8 @@ from console.unit_setting import GATEWAY
 from console.wording import on_or_off
 from policies.models import AppliedPolicy, GatewayPolicy
 from policies.services import Forecast, apply_now_to_account, forecast, forecasts
+from sendas.services.acceptance import Acceptance, judge_list
+from sendas.services.addresses import ListedAddress, list_addresses
 
 ACCOUNTS_PER_PAGE = 50
 MOST_DIGITS = 18  # of a unit's number
@@ -96,6 +98,7 @@ def account_page(request: AdminRequest, user: User) -> HttpResponse:
     context = {
         **_shown(user, told),
         "units": _way_up(user, told),
+        "outside": _outside(user),
         "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],
     }
     template = "console/account.html#live" if request.htmx else "console/account.html"
@@ -138,6 +141,13 @@ def _way_up(user: User, told: Forecast) -> list[UnitRow]:
         )
         for unit in units
     ]
+
+
+def _outside(user: User) -> list[tuple[ListedAddress, Acceptance]]:
+    """Its outside addresses, and whether receivers will probably take their mail."""
+    listing = list_addresses(user)
+    accepted = judge_list(user, listing)
+    return [(listed, accepted[listed.address]) for listed in listing if not listed.is_own]
 
 
 def account_apply_now_page(request: AdminRequest, user: User) -> HttpResponse:

@@ -12,6 +12,7 @@ from accounts.services.people import create_user, move_user
 from policies.services import pause
 from tests.conftest import Organisation
 from tests.console.rows import OFF, apply_waves, count_queries, save_value, text_of
+from tests.sendas.conftest import know_domain, make_pending, make_send_as
 
 LIST = "console:accounts"
 
@@ -199,3 +200,33 @@ def test_nothing_on_the_pages_needs_an_exception_from_the_policy(
     for url in (reverse(LIST), page_of(late), page_of(late, "console:account_now")):
         html = client.get(url).content.decode()
         assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*src=)", html)
+
+
+def test_whether_receivers_will_take_the_mail_of_its_outside_addresses(
+    client: Client, unit_admin: User, owner: User
+) -> None:
+    client.force_login(unit_admin)
+    assert "Outside addresses" not in text_of(client.get(page_of(owner)))
+    make_send_as(owner)
+    make_pending(owner, address="waiting@mild.example")
+    know_domain(policy="reject")
+    know_domain("mild.example", policy="none")
+    words = text_of(client.get(page_of(owner)))
+    assert "user.name@partnerdomain.com by our servers" in words
+    assert "partnerdomain.com has its mail checked strictly" in words
+    assert "partnerdomain.com tells receivers to reject mail" in words
+    assert "waiting@mild.example Waiting for proof" in words
+    assert "mild.example does not ask receivers to refuse anything" in words
+
+
+def test_ten_or_twenty_outside_addresses_cost_the_same_queries(
+    client: Client, super_admin: User, owner: User
+) -> None:
+    client.force_login(super_admin)
+    counts = []
+    for numbers in (range(10), range(10, 20)):
+        for number in numbers:
+            make_send_as(owner, address=f"a@d{number}.example")
+            know_domain(f"d{number}.example", policy="none")
+        counts.append(count_queries(lambda: client.get(page_of(owner))))
+    assert counts[0] == counts[1]
