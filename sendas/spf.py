@@ -9,7 +9,7 @@ from spftrace import BaseResolver, acheck
 from spftrace.resolver import NOERROR, SERVFAIL
 
 from sendas import dns_records
-from smtp.egress import is_public
+from smtp.egress import ascii_host, is_public
 
 # Of one evaluation: a record's own limits (10 terms, 2 void look-ups) leave room for a hundred.
 QUESTIONS = 40
@@ -35,7 +35,8 @@ async def check_server(domain: str, host: str, *, seconds: float) -> SpfResult:
 
     NO_ADDRESS unless all of them are public: of what lies inside, nothing is told.
     """
-    found = await dns_records.addresses(host)
+    name = ascii_host(host)
+    found = await dns_records.addresses(name) if name else []
     if not found or not all(is_public(ip_address(address)) for address in found):
         return SpfResult.NO_ADDRESS
     return await check_addresses(domain, found, seconds=seconds)

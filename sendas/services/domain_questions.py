@@ -27,9 +27,11 @@ SOON = timedelta(hours=6)
 
 def ask_due_domain(pk: int) -> None:
     """Ask once more, if it is the domain's turn; drop it where nobody needs it any more."""
-    domain = MailDomain.objects.filter(pk=pk, due_at__lte=Now()).first()
-    if domain is None:
+    due = MailDomain.objects.filter(pk=pk, due_at__lte=Now())
+    # Its turn is taken first: two tasks don't ask at once, and a failing one not each minute.
+    if not due.update(due_at=Now() + SOON):
         return
+    domain = MailDomain.objects.get(pk=pk)
     if is_in_use(domain.name):
         _ask(domain, servers_of(domain.name), TASK_SECONDS)
     else:

@@ -64,6 +64,14 @@ def test_what_a_domain_says_is_kept_for_a_week(published, owner):
     assert published.asked == []
 
 
+def test_a_domain_whose_turn_is_taken_is_not_asked_by_a_second_task(published, owner):
+    make_send_as(owner)
+    domain = MailDomain.objects.create(name=DOMAIN)
+    MailDomain.objects.update(due_at=Now() + timedelta(hours=6))
+    ask_mail_domain(domain.pk)
+    assert published.asked == []
+
+
 def test_the_task_may_run_twice(published, owner):
     domain = MailDomain.objects.create(name=DOMAIN)
     make_send_as(owner)

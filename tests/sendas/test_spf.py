@@ -112,8 +112,8 @@ def test_names_inside_can_not_be_asked_for_by_a_strangers_record(dns):
     assert spf() == "pass"
 
 
-def server() -> SpfResult:
-    return asyncio.run(check_server(DOMAIN, HOST, seconds=10))
+def server(host: str = HOST) -> SpfResult:
+    return asyncio.run(check_server(DOMAIN, host, seconds=10))
 
 
 def test_each_address_of_a_server_must_be_named(dns):
@@ -131,6 +131,13 @@ def test_of_a_server_inside_nothing_is_told(dns, inside):
     assert server() == "no address"
     dns.say(HOST, "A", *inside)
     assert server() == "no address"
+
+
+def test_a_servers_name_in_other_letters(dns):
+    dns.say("xn--postbro-r2a.partner.example", "A", NAMED)
+    dns.say(DOMAIN, "TXT", f"v=spf1 ip4:{NAMED} -all")
+    assert server("postbüro.partner.example") == "pass"
+    assert server("no name") == "no address"
 
 
 def test_a_server_whose_address_nobody_tells(dns):
