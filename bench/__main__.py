@@ -16,11 +16,13 @@ from bench.comparison import running
 from bench.console import console_figures
 from bench.demo import demo_figures
 from bench.figures import print_table, write_json
+from bench.outbox import WAITING, outbox_figures
 from bench.parts import CHECKOUT, BenchError
 from bench.report import Comparison, table
 from bench.scenarios import SCENARIOS
 
 ROUNDS = 3
+QUICK = 20_000  # messages in the outbox
 
 
 def say(text: str) -> None:
@@ -58,6 +60,8 @@ def main() -> int:
             others = demo_figures(folder)
             say("console")
             others += console_figures(folder, quick=quick)
+            say("outbox")
+            others += outbox_figures(folder / "outbox", waiting=QUICK if quick else WAITING)
         except BenchError as error:
             stack.pop_all()
             say(f"{error}\nLogs are kept in {folder}.")

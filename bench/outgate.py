@@ -81,16 +81,8 @@ def outgate(
 def settings_of(
     folder: Path, engines: Engines, certificates: Certificates, ports: list[int], sinks: list[int]
 ) -> dict[str, str]:
-    key = base64.b64encode(secrets.token_bytes(32)).decode()
-    values = {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "DATABASE_URL": engines.database_url(APPLICATION_ROLE),
-        "MIGRATE_DATABASE_URL": engines.database_url(OWNER_ROLE),
-        "REDIS_URL": engines.redis_url,
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "OUTGATE_CREDENTIAL_KEYS": f"bench:{key}",
+    return environment_of(folder, engines) | {
         "OUTGATE_RELAY_URL": f"smtp+starttls://localhost:{sinks[0]}",
-        "OUTGATE_HOSTNAME": f"mail.{DOMAIN}",
         "OUTGATE_SUBMISSION_HOST": LOOPBACK,
         "OUTGATE_SUBMISSION_PORT": str(ports[0]),
         "OUTGATE_SUBMISSIONS_PORT": str(ports[1]),
@@ -101,8 +93,22 @@ def settings_of(
         # Counted as ever, never reached.
         "OUTGATE_RECIPIENTS_PER_HOUR": "1000000000",
         "OUTGATE_RECIPIENTS_PER_DAY": "1000000000",
-        "OUTGATE_DATA_DIR": str(folder),
         "SSL_CERT_FILE": str(certificates.bundle),
+    }
+
+
+def environment_of(folder: Path, engines: Engines) -> dict[str, str]:
+    """What every process of Outgate is told."""
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    values = {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": engines.database_url(APPLICATION_ROLE),
+        "MIGRATE_DATABASE_URL": engines.database_url(OWNER_ROLE),
+        "REDIS_URL": engines.redis_url,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "OUTGATE_CREDENTIAL_KEYS": f"bench:{key}",
+        "OUTGATE_HOSTNAME": f"mail.{DOMAIN}",
+        "OUTGATE_DATA_DIR": str(folder),
     }
     # Nothing of another installation's: neither its variables nor a secret's `<NAME>_FILE`.
     hidden = {f"{name}_FILE" for name in values}

@@ -75,6 +75,7 @@ OUTGATE_RECIPIENTS_PER_DAY = env.int("OUTGATE_RECIPIENTS_PER_DAY", default=2000)
 # The delivery log is kept so long, and the recipients in it for a shorter time.
 OUTGATE_DELIVERY_LOG_DAYS = env.int("OUTGATE_DELIVERY_LOG_DAYS", default=180)
 OUTGATE_RECIPIENT_LOG_DAYS = env.int("OUTGATE_RECIPIENT_LOG_DAYS", default=30)
+OUTGATE_RETRY_HOURS = env.int("OUTGATE_RETRY_HOURS", default=48)
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
 OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -270,7 +271,19 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": HOUR,
         "options": {"expires": HOUR},
     },
+    "sweep-outbox": {
+        "task": "delivery.tasks.sweep_outbox",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
+    "tidy-outbox": {
+        "task": "delivery.tasks.tidy_outbox",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
 }
+# Slow mail servers must not keep a policy change waiting: a worker of their own takes these.
+CELERY_TASK_ROUTES = {"delivery.tasks.deliver_outbox": {"queue": "outbox"}}
 
 LOGGING = logging_settings(
     form=env.str("OUTGATE_LOG_FORMAT", default="text"),

@@ -184,10 +184,13 @@ def service_commands(installation: Installation) -> dict[str, list[str]]:
     web += ["--no-ws", "--blocking-threads", "4"]
     web += ["--host", LOOPBACK, "--port", str(installation.ports["OUTGATE_HTTP_PORT"])]
     web += ["--workers-kill-timeout", "3", "config.wsgi:application"]
+    worker = [*celery, "worker", "--without-mingle"]
     return {
         "demo_mail": [*manage, "demo_mail"],
         "submission": [*manage, "submission"],
-        "worker": [*celery, "worker", "--concurrency", "2", "--without-mingle"],
+        "worker": [*worker, "--concurrency", "2", "--hostname", "worker@%h"],
+        # Apart, so that a slow mail server never keeps a policy change waiting.
+        "outbox": [*worker, "--concurrency", "1", "--queues", "outbox", "--hostname", "outbox@%h"],
         # Not inside the worker, which would not notice its death. No file with its number: one
         # left behind by a kill would keep the next from starting.
         "beat": [*celery, "beat", "--pidfile", ""],

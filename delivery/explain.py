@@ -19,6 +19,7 @@ SENTENCES: dict[str, Callable[[], str]] = {
     ),
     Rule.GATEWAY: lambda: _("Gateways are on %(decider)s, and the address has its own server."),
     Rule.GATEWAY_BROKEN: lambda: _("The address's own server no longer accepts the password."),
+    Rule.REPORT: lambda: _("A report of ours about a message that could not be delivered."),
 }
 
 

@@ -36,9 +36,17 @@ def write_header(
 
     `protocol` is what the client spoke, in the words of RFC 3848 and RFC 6531 section 4.3.
     """
+    return add_received(route_header(header, route), protocol=protocol, tls=tls, trace=trace)
+
+
+def route_header(header: HeaderBlock, route: Route) -> HeaderBlock:
+    """The block as the route wants it: without what says otherwise who sends it, and to whom."""
     header = header.without(REMOVED)
-    if route.sender:
-        header = header.append(sender_field(route.sender))
+    return header.append(sender_field(route.sender)) if route.sender else header
+
+
+def add_received(header: HeaderBlock, *, protocol: str, tls: str | None, trace: str) -> HeaderBlock:
+    """The block with our trace field on top."""
     received = received_field(
         by=settings.OUTGATE_HOSTNAME,
         protocol=protocol,

@@ -1,7 +1,9 @@
 import uuid
 from datetime import timedelta
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -50,12 +52,28 @@ class Delivery(models.Model):
     reply = models.CharField(_("reply"), max_length=1000, blank=True)
     # By step, from delivery/relay.py; without "connect" the connection was a kept one.
     times = models.JSONField(_("milliseconds"), default=dict, db_default={})
+    # The message in the outbox that this was an attempt at; None for what was never kept there.
+    outbox_message = models.ForeignKey(
+        "OutboxMessage",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="deliveries",
+        db_index=False,
+        verbose_name=_("message in the outbox"),
+    )
 
     class Meta:
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ("-created_at",)
-        indexes = [models.Index(fields=["account", "-created_at"])]
+        indexes = [
+            models.Index(fields=["account", "-created_at"]),
+            models.Index(
+                fields=["outbox_message"],
+                condition=Q(outbox_message__isnull=False),
+                name="attempts_of_outbox",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.from_address or self.account_address
@@ -149,3 +167,107 @@ class LimitReport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}: {self.limit} recipients {self.get_window_display()}"
+
+
+class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
+    def due(self) -> "OutboxQuerySet":
+        """What may be attempted now, by PostgreSQL's clock, the longest waiting first."""
+        return self.filter(state__in=OutboxMessage.UNDER_WAY, next_attempt_at__lte=Now()).order_by(
+            "next_attempt_at"
+        )
+
+
+class OutboxMessage(models.Model):
+    """A message that was taken and has still to be handed to the responsible server.
+
+    `next_attempt_at` is also the end of a claim: a row that is *sending* and due again belongs to a
+    worker that died. `attempts` counts the claims; each of them may only be settled under its own
+    number. The content (OutboxChunk) goes as soon as the message is sent, failed or discarded.
+    """
+
+    class State(models.TextChoices):
+        STORING = "storing", _("Being stored")
+        WAITING = "waiting", _("Waiting")
+        SENDING = "sending", _("Sending")
+        HELD = "held", _("Held")
+        SENT = "sent", _("Sent")
+        FAILED = "failed", _("Failed")
+        DISCARDED = "discarded", _("Discarded")
+
+    class Source(models.TextChoices):
+        SMTP = "smtp", _("Mail program")
+        COMPOSE = "compose", _("Compose page")
+        API = "api", _("API")
+        REPORT = "report", _("Delivery report")
+
+    UNDER_WAY = (State.WAITING, State.SENDING, State.HELD)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    created_at = models.DateTimeField(_("stored"), db_default=Now())
+    finished_at = models.DateTimeField(_("ended"), null=True)
+    source = models.CharField(_("origin"), max_length=7, choices=Source.choices)
+    account = models.ForeignKey(
+        User,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="outbox",
+        verbose_name=_("account"),
+    )
+    account_address = models.CharField(_("account's address"), max_length=254)
+    from_address = models.CharField(_("From"), max_length=254)
+    # A read receipt or a report: its reverse-path stays empty, and nobody hears of its failure.
+    null_sender = models.BooleanField(_("empty envelope sender"), default=False)
+    recipients = ArrayField(models.CharField(max_length=254), verbose_name=_("recipients"))
+    message_id = models.CharField(_("Message-ID"), max_length=998, blank=True)
+    size = models.PositiveBigIntegerField(_("size in octets"), default=0)
+    is_8bit = models.BooleanField(default=False)
+    needs_smtputf8 = models.BooleanField(default=False)
+    state = models.CharField(_("state"), max_length=9, choices=State.choices)
+    next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    expires_at = models.DateTimeField(_("given up at"))
+    last_reply = models.CharField(_("last reply"), max_length=1000, blank=True)
+    # While held: the credential that its server refuses.
+    credential_id = models.UUIDField(null=True)
+
+    objects = OutboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("message in the outbox")
+        verbose_name_plural = _("outbox")
+        ordering = ("-created_at",)
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state__in=("waiting", "sending", "held")),
+                name="outbox_under_way",
+            ),
+            models.Index(fields=["credential_id"], condition=Q(state="held"), name="outbox_held"),
+            models.Index(fields=["account", "-created_at"]),
+            models.Index(fields=["-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.message_id or str(self.pk)
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.state in self.UNDER_WAY
+
+
+class OutboxChunk(models.Model):
+    """A part of a message's content, encrypted and bound to its place (delivery/sealing.py)."""
+
+    message = models.ForeignKey(OutboxMessage, on_delete=models.CASCADE, related_name="chunks")
+    number = models.PositiveIntegerField()
+    is_last = models.BooleanField()
+    key_id = models.CharField(max_length=40)
+    ciphertext = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["message", "number"], name="one_chunk_per_number"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}/{self.number}"

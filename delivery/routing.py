@@ -4,7 +4,7 @@ A pure function over plain values. Every door asks it; nothing else decides.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ class Rule(StrEnum):
     GATEWAY_OFF = "gateway_off"
     GATEWAY = "gateway"
     GATEWAY_BROKEN = "gateway_broken"
+    REPORT = "report"
 
 
 class RouteKind(StrEnum):
@@ -104,13 +105,21 @@ class Route:
     sender: str = ""
     credential_id: UUID | None = None
 
+    def is_same_way(self, other: "Route") -> bool:
+        """Whether the other writes the same to the same server by the same credential."""
+        return replace(self, explanation=other.explanation) == other
+
 
 @dataclass(frozen=True)
 class Refusal:
-    """No route: what the mail program hears."""
+    """No route: what the mail program hears.
+
+    `credential_id` is the one that its server refuses, where that is the reason.
+    """
 
     reply: Reply
     explanation: Explanation
+    credential_id: UUID | None = None
 
 
 def decide(
@@ -142,12 +151,23 @@ def decide(
     if not settings.gateways_allowed:
         return case.on_behalf(Rule.GATEWAY_OFF)
     if not outside.gateway.works:
-        return case.refuse(
+        refusal = case.refuse(
             Rule.GATEWAY_BROKEN,
             f"{outside.gateway.server.host} no longer accepts the stored password for "
             f"{from_address}. Nothing was sent. Enter the new password under Send mail as.",
         )
+        return replace(refusal, credential_id=outside.gateway.credential_id)
     return case.through(outside.gateway)
+
+
+def without_account(rule: Rule) -> Explanation:
+    """Of what no account's policy has a say in."""
+    return Explanation(rule, gateways_allowed=False, deciding_unit="", version=0, unit="", cohort=0)
+
+
+def report_route(relay: Server) -> Route:
+    """A report of ours about a message that could not be delivered: nobody answers to it."""
+    return Route(RouteKind.DEFAULT, relay, "", without_account(Rule.REPORT))
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,45 @@
+import asyncio
+from functools import cache
+
+import uvloop
 from celery import shared_task
 
-from delivery import limit_reports
+from delivery import limit_reports, outbox, queue
+from delivery.courier import AT_ONCE, Courier
+from delivery.database import Database
 from delivery.models import LimitReport, RecipientCount
 from delivery.retention import delete_old_rows
 
 SWEEP_LIMIT = 100
+RUNS = 4  # of the outbox, by one sweep at most; each goes on while there is something to do
+RUN_EXPIRES = 2  # seconds: the next sweep enqueues as many again
+
+
+@cache
+def database() -> Database:
+    """One for each worker process, made after the fork."""
+    return Database()
+
+
+@shared_task
+def sweep_outbox() -> None:
+    """Enqueue runs for what is due; beat runs this every few seconds."""
+    outbox.release_mended()
+    due = queue.count_due(RUNS * AT_ONCE)
+    for _ in range(-(-due // AT_ONCE)):
+        deliver_outbox.apply_async(expires=RUN_EXPIRES)
+
+
+@shared_task
+def deliver_outbox() -> None:
+    """Carry what is due. Run twice, or not at all, nothing is sent twice, nor lost."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Courier(database()).run())
+
+
+@shared_task
+def tidy_outbox() -> None:
+    outbox.tidy_outbox()
 
 
 @shared_task

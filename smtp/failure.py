@@ -73,6 +73,16 @@ class SmtpFailure(Exception):  # noqa: N818  (expected outcomes of talking to st
         self.recipient = recipient
         self.permanent = _is_permanent(kind, reply) if permanent is None else permanent
 
+    def again(self) -> "SmtpFailure":
+        """The same for another message, with a traceback of its own."""
+        return SmtpFailure(
+            self.kind,
+            self.step,
+            reply=self.reply,
+            recipient=self.recipient,
+            permanent=self.permanent,
+        )
+
     def __str__(self) -> str:
         words = f"{self.kind} ({self.step})"
         if self.recipient:

@@ -23,7 +23,8 @@ CHILDREN = {
     "valkey": ("valkey-server",),
     "demo_mail": ("manage.py", "demo_mail"),
     "submission": ("manage.py", "submission"),
-    "worker": ("celery", "worker"),
+    "worker": ("celery", "worker@"),
+    "outbox": ("celery", "outbox@"),
     "beat": ("celery", "beat"),
     "web": ("granian",),
 }

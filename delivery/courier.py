@@ -1,0 +1,237 @@
+"""Carries what is due in the outbox: many messages at once over pooled connections.
+
+One run belongs to one event loop of one worker process. PostgreSQL alone knows what is due; killed
+at any point, a run leaves rows behind that are due again when its claims end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from functools import partial
+
+from django.db import Error as DatabaseError
+
+from delivery import queue
+from delivery.backoff import seconds_until_retry
+from delivery.batcher import Batcher
+from delivery.database import Database
+from delivery.decisions import Decisions
+from delivery.failures import explain_failure, own_code
+from delivery.headers import route_header
+from delivery.models import Delivery, OutboxMessage
+from delivery.outbox import Content, read_chunk
+from delivery.queue import Handed, HandOver, Job, Outcome
+from delivery.routing import Refusal, Route, Rule
+from delivery.sealing import ContentError
+from delivery.upstreams import Upstreams, is_refused_password
+from sendas.credentials import CredentialError
+from sendas.models import SmtpMsa
+from smtp.client import Connection, SmtpFailure, Step
+from smtp.header import HeaderBlock
+from smtp.reply import Reply
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 50  # messages of one run
+CLAIM_SECONDS = 20.0  # a run takes new messages for so long; then the next one has its turn
+AWAY_SECONDS = 1.0  # PostgreSQL is asked again after so long
+
+State = OutboxMessage.State
+
+FAULT = Reply(451, "4.3.0", "Something is wrong here. We try again.")
+AWAY = Reply(451, "4.3.0", "Our database could not be reached. We try again.")
+CHANGED = Reply(451, "4.7.1", "The rule for this address changed meanwhile. We try again.")
+GONE = Reply(451, "4.7.1", "The server of this address was changed just now. We try again.")
+UNREADABLE = Reply(
+    554, "5.3.0", "The stored message can't be read any more. Nothing was sent. Send it again."
+)
+OVERDUE = Reply(554, "5.4.7", "The time for trying is over, and the last attempt came to no end.")
+# Up to here it is the server that does not work; behind it, it judges the message.
+BEFORE_THE_MESSAGE = {
+    Step.POOL, Step.RESOLVE, Step.CONNECT, Step.GREETING, Step.EHLO, Step.STARTTLS, Step.TLS,
+    Step.AUTH,
+}  # fmt: skip
+
+
+class Courier:
+    """`run` claims and carries for a while; returns when nothing is due or its time is over."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._decisions = Decisions()
+        self._upstreams = Upstreams(database)
+        self._hand_over: Batcher[HandOver, Handed] = Batcher(
+            database, partial(queue.hand_over, self._decisions)
+        )
+        self._settle: Batcher[Outcome, None] = Batcher(database, queue.settle)
+        self._running: dict[asyncio.Task[None], OutboxMessage] = {}
+
+    async def run(self, seconds: float = CLAIM_SECONDS) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        keeping = asyncio.create_task(self._keep_claims())
+        try:
+            while True:
+                if asyncio.get_running_loop().time() < until:
+                    await self._take()
+                if not self._running:
+                    return
+                # Not for all: a slow server must not keep the others' messages waiting.
+                await asyncio.wait(self._running, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            keeping.cancel()
+            await self._upstreams.close()
+
+    async def _take(self) -> None:
+        room = AT_ONCE - len(self._running)
+        if room < AT_ONCE // 2:
+            return
+        for job in await self._database(queue.take, self._decisions, room):
+            task = asyncio.create_task(self._carry(job))
+            self._running[task] = job.message
+            task.add_done_callback(self._running.pop)
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(queue.CLAIM_SECONDS / 4)
+            with contextlib.suppress(DatabaseError, TimeoutError):  # asked again soon enough
+                await self._database(queue.keep_claims, list(self._running.values()))
+
+    async def _carry(self, job: Job) -> None:
+        """One attempt, and what came of it on record, however long that takes."""
+        try:
+            outcome = await self._attempt(job)
+        except Exception as error:  # a fault with one message must not end the others
+            frames = traceback.extract_tb(error.__traceback__)
+            where = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in frames[-3:])
+            logger.error("outbox %s: %s at %s", job.message.pk, type(error).__name__, where)
+            outcome = _later(job, FAULT)
+        while outcome:
+            try:
+                await self._settle(outcome)
+            except (DatabaseError, TimeoutError) as error:
+                logger.warning("outbox %s not settled: %s", job.message.pk, type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+            else:
+                return
+
+    async def _attempt(self, job: Job) -> Outcome | None:
+        """None where the message is no longer ours."""
+        if job.is_overdue:
+            return Outcome(job, State.FAILED, OVERDUE)
+        if isinstance(job.answer, Refusal):
+            return _refused(job, job.answer)
+        if job.first is None:
+            return Outcome(job, State.FAILED, UNREADABLE)
+        route = job.answer
+        sender = "" if job.message.null_sender else route.envelope_sender
+        try:
+            connection = await self._upstreams.start_message(
+                route,
+                sender,
+                job.message.recipients,
+                size=job.message.size,
+                body="8BITMIME" if job.message.is_8bit else "7BIT",
+                smtputf8=job.message.needs_smtputf8,
+            )
+        except SmtpFailure as failure:
+            return _failed(job, route, failure)
+        except (SmtpMsa.DoesNotExist, CredentialError):
+            return _later(job, GONE)
+        except (DatabaseError, TimeoutError):
+            return _later(job, AWAY, is_logged=False)
+        return await self._send(job, route, connection, sender, job.first)
+
+    async def _send(
+        self, job: Job, route: Route, connection: Connection, sender: str, first: Content
+    ) -> Outcome | None:
+        delivered = False
+        try:
+            size = await self._write(job, route, connection, first)
+            tls = connection.tls_version or ""
+            handed = await self._hand_over(HandOver(job, route, sender, tls, size))
+            if handed.delivery_id is None:
+                return _changed(job, handed)
+            try:
+                reply = await connection.finish()
+            except SmtpFailure as failure:
+                return _lost(job, route, failure)._replace(delivery_id=handed.delivery_id)
+            delivered = reply.is_positive
+            return _answered(job, reply)._replace(delivery_id=handed.delivery_id)
+        except SmtpFailure as failure:
+            return _failed(job, route, failure)
+        except ContentError:
+            return Outcome(job, State.FAILED, UNREADABLE)
+        except (DatabaseError, TimeoutError):
+            return _later(job, AWAY, is_logged=False)
+        finally:
+            if not delivered:
+                connection.abort()
+            self._upstreams.release(route, connection)
+
+    async def _write(self, job: Job, route: Route, connection: Connection, first: Content) -> int:
+        """Everything but the dot."""
+        raw, empty, body = first.content.partition(b"\r\n\r\n")
+        header = route_header(HeaderBlock.parse(raw + empty[:2]), route).encode()
+        size = len(header)
+        await connection.write(header)
+        content, number = Content(body, first.is_last), 0
+        while True:
+            size += len(content.content)
+            await connection.write(content.content)
+            if content.is_last:
+                return size
+            number += 1
+            content = await self._database(read_chunk, job.message.pk, number)
+
+
+def _failed(job: Job, route: Route, failure: SmtpFailure) -> Outcome:
+    """Before the dot: nobody has got the message."""
+    reply = explain_failure(failure, route, job.message.from_address)
+    if is_refused_password(failure, route):
+        return _held(job, route, reply)
+    if failure.permanent and failure.step not in BEFORE_THE_MESSAGE:
+        return Outcome(job, State.FAILED, reply)
+    # A certificate or a sign-in may be mended before the message's time is over.
+    return _later(job, reply)
+
+
+def _refused(job: Job, refusal: Refusal) -> Outcome:
+    if refusal.explanation.rule == Rule.GATEWAY_BROKEN:
+        return _later(job, refusal.reply, is_logged=False)._replace(
+            state=State.HELD, credential_id=refusal.credential_id
+        )
+    return Outcome(job, State.FAILED, refusal.reply)
+
+
+def _later(job: Job, reply: Reply, *, is_logged: bool = True) -> Outcome:
+    delay = seconds_until_retry(job.message.attempts)
+    return Outcome(job, State.WAITING, reply, is_logged=is_logged, delay=delay)
+
+
+def _held(job: Job, route: Route, reply: Reply) -> Outcome:
+    return _later(job, reply)._replace(state=State.HELD, credential_id=route.credential_id)
+
+
+def _changed(job: Job, handed: Handed) -> Outcome | None:
+    """At once by the new rule; None where another worker has the message."""
+    if handed.answer is None:
+        return None
+    return Outcome(job, State.WAITING, CHANGED)
+
+
+def _lost(job: Job, route: Route, failure: SmtpFailure) -> Outcome:
+    """Without an answer to the dot it may have been sent (RFC 1047): it is sent again.
+
+    The other choice is to lose it. The recipient can tell by the Message-ID, which is the same.
+    """
+    reply = explain_failure(failure, route, job.message.from_address)
+    state = Delivery.State.REFUSED if failure.reply else Delivery.State.HANDING_OVER
+    return _later(job, reply)._replace(delivery_state=state)
+
+
+def _answered(job: Job, reply: Reply) -> Outcome:
+    if reply.is_positive:
+        return Outcome(job, State.SENT, reply, Delivery.State.DELIVERED)
+    reply = reply._replace(code=own_code(reply))
+    return Outcome(job, State.FAILED, reply) if reply.is_permanent else _later(job, reply)

@@ -1,0 +1,120 @@
+"""Connections to the servers that routes name: pooled, and careful with what does not work."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from delivery.database import Database
+from delivery.routing import Route, RouteKind
+from sendas.models import SmtpMsa
+from sendas.services.addresses import gateway_password, record_refusal
+from sendas.upstream import open_gateway, open_relay
+from smtp.client import Connection, Credential, FailureKind, SmtpFailure, Step
+from smtp.pool import ConnectionPool
+from smtp.session import Body
+
+RELAY_CONNECTIONS = 20  # of one run, to our own relay
+# A server that did not answer is not asked for every other message that waits for it.
+DOWN_SECONDS = 30.0
+GOODBYE_SECONDS = 0.05  # for QUIT, and for TLS to end its part
+
+
+class Trouble(NamedTuple):
+    failure: SmtpFailure
+    until: float
+
+
+class Upstreams:
+    """Starts messages on pooled connections. Belongs to one event loop.
+
+    One connection is opened after the other for each credential, and none any more once its
+    password was refused: more tries could get our address banned over there.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pools = {
+            # Apart, so that servers which people named can't take the places of our own.
+            RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
+            RouteKind.GATEWAY: ConnectionPool(),
+        }
+        self._opening: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._trouble: dict[Hashable, Trouble] = {}
+
+    async def start_message(
+        self,
+        route: Route,
+        sender: str,
+        recipients: Sequence[str],
+        *,
+        size: int,
+        body: Body,
+        smtputf8: bool,
+    ) -> Connection:
+        """Raises SmtpFailure, SmtpMsa.DoesNotExist, CredentialError, and what the database does."""
+        return await self._pools[route.kind].start_message(
+            pool_key(route),
+            lambda: self._open(route),
+            sender,
+            recipients,
+            size=size,
+            body=body,
+            smtputf8=smtputf8,
+        )
+
+    def release(self, route: Route, connection: Connection) -> None:
+        self._pools[route.kind].release(pool_key(route), connection)
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+        await asyncio.sleep(GOODBYE_SECONDS)
+
+    async def _open(self, route: Route) -> Connection:
+        key = pool_key(route)
+        async with self._opening[key]:
+            now = asyncio.get_running_loop().time()
+            trouble = self._trouble.get(key)
+            if trouble and now < trouble.until:
+                raise trouble.failure.again()
+            try:
+                return await self._connect(route)
+            except SmtpFailure as failure:
+                self._trouble[key] = Trouble(failure, now + DOWN_SECONDS)
+                raise
+
+    async def _connect(self, route: Route) -> Connection:
+        if route.credential_id is None:
+            return await open_relay()
+        credential = await self._database(load_usable_credential, route.credential_id)
+        try:
+            return await open_gateway(route.server, credential)
+        except SmtpFailure as failure:
+            if is_refused_password(failure, route):
+                await self._database(
+                    record_refusal, credential_id=route.credential_id, reply=str(failure.reply)
+                )
+            raise
+
+
+def pool_key(route: Route) -> tuple[Hashable, ...]:
+    """Never by host or recipient: two people with one host must not share a session."""
+    return (route.kind, route.server, route.credential_id)
+
+
+def is_refused_password(failure: SmtpFailure, route: Route) -> bool:
+    refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
+    return refused and route.credential_id is not None
+
+
+def load_usable_credential(credential_id: UUID) -> Credential:
+    """User name and password of a gateway, unless the server has refused them before.
+
+    Raises SmtpFailure for that; SmtpMsa.DoesNotExist, CredentialError.
+    """
+    msa = SmtpMsa.objects.get(credential_id=credential_id)
+    if msa.refused_at:
+        raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
+    return Credential(msa.username, gateway_password(msa))
