@@ -17,7 +17,7 @@ from delivery.backoff import seconds_until_retry
 from delivery.batcher import Batcher
 from delivery.database import Database
 from delivery.decisions import Decisions
-from delivery.failures import explain_failure, own_code
+from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import route_header
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import Content, read_chunk
@@ -27,7 +27,7 @@ from delivery.sealing import ContentError
 from delivery.upstreams import Upstreams, is_refused_password
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
-from smtp.client import Connection, SmtpFailure, Step
+from smtp.client import Connection, SmtpFailure
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 
@@ -47,11 +47,6 @@ UNREADABLE = Reply(
     554, "5.3.0", "The stored message can't be read any more. Nothing was sent. Send it again."
 )
 OVERDUE = Reply(554, "5.4.7", "The time for trying is over, and the last attempt came to no end.")
-# Up to here it is the server that does not work; behind it, it judges the message.
-BEFORE_THE_MESSAGE = {
-    Step.POOL, Step.RESOLVE, Step.CONNECT, Step.GREETING, Step.EHLO, Step.STARTTLS, Step.TLS,
-    Step.AUTH,
-}  # fmt: skip
 
 
 class Courier:
@@ -86,7 +81,13 @@ class Courier:
         room = AT_ONCE - len(self._running)
         if room < AT_ONCE // 2:
             return
-        for job in await self._database(queue.take, self._decisions, room):
+        try:
+            jobs = await self._database(queue.take, self._decisions, room)
+        except (DatabaseError, TimeoutError) as error:
+            # Those under way go on: cut off behind its dot, a message would be sent twice.
+            logger.warning("nothing taken from the outbox: %s", type(error).__name__)
+            return
+        for job in jobs:
             task = asyncio.create_task(self._carry(job))
             self._running[task] = job.message
             task.add_done_callback(self._running.pop)
@@ -123,7 +124,9 @@ class Courier:
             return _refused(job, job.answer)
         if job.first is None:
             return Outcome(job, State.FAILED, UNREADABLE)
-        route = job.answer
+        return await self._start(job, job.answer, job.first)
+
+    async def _start(self, job: Job, route: Route, first: Content) -> Outcome | None:
         sender = "" if job.message.null_sender else route.envelope_sender
         try:
             connection = await self._upstreams.start_message(
@@ -135,12 +138,14 @@ class Courier:
                 smtputf8=job.message.needs_smtputf8,
             )
         except SmtpFailure as failure:
+            if route.instead and server_is_broken(failure):
+                return await self._start(job, route.instead, first)
             return _failed(job, route, failure)
         except (SmtpMsa.DoesNotExist, CredentialError):
             return _later(job, GONE)
         except (DatabaseError, TimeoutError):
             return _later(job, AWAY, is_logged=False)
-        return await self._send(job, route, connection, sender, job.first)
+        return await self._send(job, route, connection, sender, first)
 
     async def _send(
         self, job: Job, route: Route, connection: Connection, sender: str, first: Content
@@ -190,10 +195,7 @@ def _failed(job: Job, route: Route, failure: SmtpFailure) -> Outcome:
     reply = explain_failure(failure, route, job.message.from_address)
     if is_refused_password(failure, route):
         return _held(job, route, reply)
-    if failure.permanent and failure.step not in BEFORE_THE_MESSAGE:
-        return Outcome(job, State.FAILED, reply)
-    # A certificate or a sign-in may be mended before the message's time is over.
-    return _later(job, reply)
+    return _later(job, reply) if may_pass(failure) else Outcome(job, State.FAILED, reply)
 
 
 def _refused(job: Job, refusal: Refusal) -> Outcome:

@@ -19,6 +19,9 @@ SENTENCES: dict[str, Callable[[], str]] = {
     ),
     Rule.GATEWAY: lambda: _("Gateways are on %(decider)s, and the address has its own server."),
     Rule.GATEWAY_BROKEN: lambda: _("The address's own server no longer accepts the password."),
+    Rule.OUR_SERVERS_INSTEAD: lambda: _(
+        "The address's own server did not work, and its unit lets our servers carry it then."
+    ),
     Rule.REPORT: lambda: _("A report of ours about a message that could not be delivered."),
 }
 

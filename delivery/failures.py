@@ -16,7 +16,25 @@ CERTIFICATES = {
     FailureKind.TLS_NOT_OFFERED: "offers no encryption",
     FailureKind.TLS_VERSION: "speaks an outdated kind of TLS only",
 }
+# Up to here it is the server that does not work; behind it, it judges the message.
+BEFORE_THE_MESSAGE = {
+    Step.POOL, Step.RESOLVE, Step.CONNECT, Step.GREETING, Step.EHLO, Step.STARTTLS, Step.TLS,
+    Step.AUTH,
+}  # fmt: skip
 REFUSALS = {FailureKind.SENDER_REFUSED, FailureKind.RECIPIENT_REFUSED, FailureKind.REFUSED}
+
+
+def server_is_broken(failure: SmtpFailure) -> bool:
+    """Whether no other message would have fared better; too many at a time are no such case."""
+    return failure.step in BEFORE_THE_MESSAGE and failure.step != Step.POOL
+
+
+def may_pass(failure: SmtpFailure) -> bool:
+    """Whether the same message may have better luck later.
+
+    A certificate or a password may be mended; what the server says to the message is its last word.
+    """
+    return failure.step in BEFORE_THE_MESSAGE or not failure.permanent
 
 
 def explain_failure(failure: SmtpFailure, route: Route, from_address: str) -> Reply:

@@ -44,8 +44,8 @@ class OutboxWriter:
     synchronous. At most one chunk is held here, besides what was added last.
     """
 
-    def __init__(self, draft: Draft) -> None:
-        self.id = uuid4()
+    def __init__(self, draft: Draft, number: UUID | None = None) -> None:
+        self.id = number or uuid4()
         self.size = 0
         self._draft = draft
         self._held = bytearray()

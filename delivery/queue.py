@@ -175,10 +175,10 @@ def hand_over(decisions: Decisions, batch: list[HandOver]) -> list[Handed]:
         for each, answer in zip(batch, answers, strict=True):
             if each.job.message.pk not in ours:
                 handed.append(Handed(None))
-            elif not (isinstance(answer, Route) and answer.is_same_way(each.route)):
+            elif not (isinstance(answer, Route) and answer.permits(each.route)):
                 handed.append(Handed(None, answer))
             else:
-                row = _delivery(each.job, answer)
+                row = _delivery(each.job, each.route)
                 row.state = Delivery.State.HANDING_OVER
                 row.envelope_sender = each.envelope_sender
                 row.sender = each.route.sender

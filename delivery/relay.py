@@ -1,15 +1,15 @@
 """Cut-through: a message goes to the responsible server while the mail program still writes it.
 
-Nothing is kept here. The mail program hears 250 only after that server said so.
+Nothing is kept here. The mail program hears 250 only after that server said so; but where a unit
+chose *hold and retry* for a server that does not work, see delivery/holding.py.
 """
 
 import logging
 import time
 from asyncio import shield
-from collections.abc import Hashable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import Error as DatabaseError
 
@@ -17,22 +17,25 @@ from accounts.models import AppPassword
 from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError
 from delivery.database import Database
-from delivery.failures import explain_failure, own_code
+from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import RESENT, complete_header, write_header
+from delivery.holding import Holding, draft_of
 from delivery.limits import RecipientLimits, Taken, default_allowance
 from delivery.link import AwayError
 from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
+from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.services import load_credential
-from delivery.submitted import Submission
+from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from delivery.trace import Trace
+from delivery.upstreams import is_refused_password, pool_key
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
 from sendas.services.addresses import record_refusal
 from sendas.upstream import open_gateway, open_relay
 from smtp.address import AddressError, parse_from
-from smtp.client import Connection, FailureKind, SmtpFailure, Step
+from smtp.client import Connection, SmtpFailure, Step
 from smtp.header import HeaderBlock, HeaderError
 from smtp.pool import ConnectionPool
 from smtp.reply import Reply
@@ -42,15 +45,11 @@ logger = logging.getLogger(__name__)
 
 MAX_RECEIVED = 30  # a loop adds one each round (RFC 5321 6.3)
 
-AWAY = Reply(451, "4.3.0", "Our database can't be reached. Nothing was sent. Try again shortly.")
 CHANGED = Reply(
     451, "4.7.1", "The rule for this address changed meanwhile. Nothing was sent. Send it again."
 )
 GONE = Reply(
     451, "4.7.1", "The server of this address was changed just now. Nothing was sent. Try again."
-)
-REVOKED = Reply(
-    550, "5.7.1", "This app password was revoked. Nothing was sent. Sign in with another one."
 )
 BROKEN_OFF = Reply(451, "4.3.0", "The mail program broke off. Nothing was sent.")
 NOT_HEARD = Reply(
@@ -125,14 +124,14 @@ class Relay:
             return self._refuse_unasked(submission, REVOKED)
         account, answer, generation = decided
         message = submission.describe(account.primary_address)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Refusal) and not answer.may_wait:
             return self.refuse(message, answer, answer.reply)
         if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
         return await self._count(submission, message, answer, generation)
 
     async def _count(
-        self, submission: Submission, message: Message, route: Route, generation: int
+        self, submission: Submission, message: Message, answer: Route | Refusal, generation: int
     ) -> MessageSink | Reply:
         """No server is asked to take a message whose recipients are too many."""
         try:
@@ -142,10 +141,14 @@ class Relay:
         except (AwayError, DatabaseError, TimeoutError):
             return AWAY
         if isinstance(taken, Reply):
-            return self.refuse(message, route, taken)
+            return self.refuse(message, answer, taken)
         sink: MessageSink | Reply | None = None
         try:
-            sink = await self._open(submission, message, route, generation, taken)
+            if isinstance(answer, Route):
+                sink = await self._open(submission, message, answer, generation, taken)
+            else:
+                self.refuse(message, answer, answer.reply)
+                sink = self._hold(submission, message, taken)
         finally:
             if sink is None or isinstance(sink, Reply):
                 self.limits.give_back(taken)
@@ -172,7 +175,7 @@ class Relay:
         sender = route.envelope_sender if envelope.sender else ""
         try:
             connection = await self.pools[route.kind].start_message(
-                _pool_key(route),
+                pool_key(route),
                 connect,
                 sender,
                 envelope.recipients,
@@ -181,7 +184,14 @@ class Relay:
                 smtputf8=submission.needs_smtputf8,
             )
         except SmtpFailure as failure:
-            return await self.explain(failure, message, route)
+            if route.instead and server_is_broken(failure):
+                # The number that the mail program hears belongs to the row of the second way.
+                await self.explain(failure, message._replace(number=str(uuid4())), route)
+                return await self._open(submission, message, route.instead, generation, taken)
+            reply = await self.explain(failure, message, route)
+            if route.may_wait and may_pass(failure):
+                return self._hold(submission, message, taken)
+            return reply
         except (SmtpMsa.DoesNotExist, CredentialError):
             return self.refuse(message, route, GONE)
         except (DatabaseError, TimeoutError):
@@ -192,6 +202,11 @@ class Relay:
         )
         return await sink.announce()
 
+    def _hold(self, submission: Submission, message: Message, taken: Taken) -> MessageSink:
+        draft = draft_of(submission, message.account_address)
+        writer = OutboxWriter(draft, UUID(message.number))
+        return Holding(self, submission, writer, lambda: self.limits.give_back(taken))
+
     async def _connect(self, route: Route) -> Connection:
         if route.credential_id is None:
             return await open_relay()
@@ -199,12 +214,11 @@ class Relay:
         return await open_gateway(route.server, credential)
 
     def release(self, route: Route, connection: Connection) -> None:
-        self.pools[route.kind].release(_pool_key(route), connection)
+        self.pools[route.kind].release(pool_key(route), connection)
 
     async def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
         """What the mail program hears of a failure to begin; it is logged in the same words."""
-        refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
-        if refused and route.credential_id:
+        if route.credential_id and is_refused_password(failure, route):
             # Before the mail program can send again: a second try could get our address banned
             # over there.
             await self._record_refusal(route.credential_id, str(failure.reply))
@@ -275,7 +289,7 @@ class HandingOver:
             header = write_header(
                 self._submission.header,
                 self._route,
-                protocol="UTF8SMTPSA" if self._submission.envelope.smtputf8 else "ESMTPSA",
+                protocol=protocol_of(self._submission),
                 tls=session.tls,
                 trace=self._submission.trace.number,
             )
@@ -327,7 +341,7 @@ class HandingOver:
         if accounts.holds(self._generation):
             return True
         again = await accounts.decide(submission.app_password.pk, submission.from_address)
-        return isinstance(again.answer, Route) and _is_same_way(again.answer, self._route)
+        return isinstance(again.answer, Route) and again.answer.permits(self._route)
 
     async def _give_up(self, failure: SmtpFailure) -> Reply:
         reply = explain_failure(failure, self._route, self._message.from_address)
@@ -348,16 +362,6 @@ class HandingOver:
             if not self._dot_sent:
                 self._relay.limits.give_back(self._taken)
         return reply
-
-
-def _pool_key(route: Route) -> tuple[Hashable, ...]:
-    """Never by host or recipient: two people with one host must not share a session."""
-    return (route.kind, route.server, route.credential_id)
-
-
-def _is_same_way(one: Route, other: Route) -> bool:
-    """Whether two decisions write the same to the same server by the same credential."""
-    return replace(one, explanation=other.explanation) == other
 
 
 def _check_resent(header: HeaderBlock, account: AccountSnapshot, *, smtputf8: bool) -> Reply | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from policies.models import GatewayFailure
 from smtp.client import Server
 from smtp.reply import Reply
 
@@ -25,6 +26,7 @@ class Rule(StrEnum):
     GATEWAY_OFF = "gateway_off"
     GATEWAY = "gateway"
     GATEWAY_BROKEN = "gateway_broken"
+    OUR_SERVERS_INSTEAD = "our_servers_instead"
     REPORT = "report"
 
 
@@ -74,6 +76,7 @@ class AppliedSettings:
     deciding_unit: str
     version: int
     relay: Server
+    on_failure: GatewayFailure = GatewayFailure.REFUSE
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class Explanation:
 class Route:
     """Where to, by whose credential (None: the relay's), and what is written.
 
-    `sender` is the Sender field to add, "" for none.
+    `sender` is the Sender field to add, "" for none. Should the server not work, the message may
+    wait for it (`may_wait`), or go another way (`instead`), or it is refused.
     """
 
     kind: RouteKind
@@ -104,15 +108,23 @@ class Route:
     explanation: Explanation
     sender: str = ""
     credential_id: UUID | None = None
+    may_wait: bool = False
+    instead: "Route | None" = None
 
-    def is_same_way(self, other: "Route") -> bool:
-        """Whether the other writes the same to the same server by the same credential."""
-        return replace(self, explanation=other.explanation) == other
+    def permits(self, other: "Route") -> bool:
+        """Whether the other writes the same to the same server by the same credential.
+
+        Or does so where this one's server does not work.
+        """
+        same = replace(
+            self, explanation=other.explanation, may_wait=other.may_wait, instead=other.instead
+        )
+        return same == other or (self.instead is not None and self.instead.permits(other))
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """No route: what the mail program hears.
+    """No route: what the mail program hears, unless the message may wait for a better answer.
 
     `credential_id` is the one that its server refuses, where that is the reason.
     """
@@ -120,6 +132,7 @@ class Refusal:
     reply: Reply
     explanation: Explanation
     credential_id: UUID | None = None
+    may_wait: bool = False
 
 
 def decide(
@@ -151,12 +164,7 @@ def decide(
     if not settings.gateways_allowed:
         return case.on_behalf(Rule.GATEWAY_OFF)
     if not outside.gateway.works:
-        refusal = case.refuse(
-            Rule.GATEWAY_BROKEN,
-            f"{outside.gateway.server.host} no longer accepts the stored password for "
-            f"{from_address}. Nothing was sent. Enter the new password under Send mail as.",
-        )
-        return replace(refusal, credential_id=outside.gateway.credential_id)
+        return case.without(outside.gateway)
     return case.through(outside.gateway)
 
 
@@ -201,10 +209,29 @@ class _Case:
         )
 
     def through(self, gateway: Gateway) -> Route:
+        choice = self.settings.on_failure
+        is_ours = choice == GatewayFailure.OUR_SERVERS
         return Route(
             RouteKind.GATEWAY,
             gateway.server,
             self.from_address,
             self.explain(Rule.GATEWAY),
             credential_id=gateway.credential_id,
+            may_wait=choice == GatewayFailure.HOLD,
+            instead=self.on_behalf(Rule.OUR_SERVERS_INSTEAD) if is_ours else None,
+        )
+
+    def without(self, gateway: Gateway) -> Route | Refusal:
+        """The gateway's server has refused its password before."""
+        if self.settings.on_failure == GatewayFailure.OUR_SERVERS:
+            return self.on_behalf(Rule.OUR_SERVERS_INSTEAD)
+        refusal = self.refuse(
+            Rule.GATEWAY_BROKEN,
+            f"{gateway.server.host} no longer accepts the stored password for "
+            f"{self.from_address}. Nothing was sent. Enter the new password under Send mail as.",
+        )
+        return replace(
+            refusal,
+            credential_id=gateway.credential_id,
+            may_wait=self.settings.on_failure == GatewayFailure.HOLD,
         )

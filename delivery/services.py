@@ -9,7 +9,7 @@ from accounts.models import Domain, User
 from accounts.models.directory import path_names
 from accounts.services.people import own_addresses
 from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
-from policies.models import Setting
+from policies.models import GatewayFailure, Setting
 from policies.services import applied_value
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import gateway_password
@@ -48,12 +48,14 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
 def load_settings(user: User) -> AppliedSettings:
     """What is applied to the account's unit and cohort now."""
     applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+    failure = applied_value(user.unit.path, user.cohort, Setting.GATEWAY_FAILURE)
     server, _credential = relay()
     return AppliedSettings(
         gateways_allowed=applied.allowed,
         deciding_unit=applied.unit.name if applied.unit else "",
         version=applied.version,
         relay=server,
+        on_failure=GatewayFailure(failure.value["choice"]),
     )
 
 

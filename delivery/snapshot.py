@@ -9,7 +9,7 @@ from uuid import UUID
 from accounts.models import Domain, OrgUnit
 from delivery.link import Link
 from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
-from policies.models import DEFAULTS, Setting
+from policies.models import DEFAULTS, GatewayFailure, Setting
 from sendas.models import SendAs
 from sendas.upstream import relay
 from smtp.client import Security, Server
@@ -36,7 +36,7 @@ SELECT account.primary_address, account.suspended, account.cohort,
           FROM sendas_sendas outside
           LEFT JOIN sendas_smtpmsa msa ON msa.send_as_id = outside.id
          WHERE outside.user_id = account.id AND outside.verification_status <> ''),
-       applied.unit, applied.value, applied.version
+       applied.unit, applied.value, applied.version, failure.choice
   FROM accounts_apppassword app_password
   JOIN accounts_user account ON account.id = app_password.user_id
   JOIN accounts_orgunit unit ON unit.id = account.unit_id
@@ -52,6 +52,14 @@ SELECT account.primary_address, account.suspended, account.cohort,
           AND policy.setting = '{Setting.PER_USER_OUTBOUND_GATEWAY}' AND policy.value IS NOT NULL
         ORDER BY decider.path DESC LIMIT 1
        ) applied ON true
+  LEFT JOIN LATERAL (
+       SELECT policy.value ->> 'choice' AS choice
+         FROM policies_appliedpolicy policy
+         JOIN accounts_orgunit decider ON decider.id = policy.unit_id
+        WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
+          AND policy.setting = '{Setting.GATEWAY_FAILURE}' AND policy.value IS NOT NULL
+        ORDER BY decider.path DESC LIMIT 1
+       ) failure ON true
  WHERE app_password.id = %s AND app_password.revoked_at IS NULL
 """  # noqa: S608  (only our own constants stand in it)
 
@@ -97,9 +105,16 @@ def _outside(
     return OutsideAddress(verified, Gateway(server, UUID(credential_id), works))
 
 
-def _settings(unit: str | None, value: dict[str, Any] | None, version: int) -> AppliedSettings:
+def _settings(
+    unit: str | None, value: dict[str, Any] | None, version: int | None, choice: str | None
+) -> AppliedSettings:
+    value = value or DEFAULTS[Setting.PER_USER_OUTBOUND_GATEWAY]
+    choice = choice or DEFAULTS[Setting.GATEWAY_FAILURE]["choice"]
     server, _credential = relay()
-    if value is None:
-        default = DEFAULTS[Setting.PER_USER_OUTBOUND_GATEWAY]
-        return AppliedSettings(bool(default["allowed"]), "", 0, server)
-    return AppliedSettings(bool(value["allowed"]), unit or "", version, server)
+    return AppliedSettings(
+        gateways_allowed=bool(value["allowed"]),
+        deciding_unit=unit or "",
+        version=version or 0,
+        relay=server,
+        on_failure=GatewayFailure(choice),
+    )

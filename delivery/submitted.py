@@ -1,4 +1,4 @@
-"""A message as a mail program hands it in."""
+"""A message as a mail program hands it in, and what it hears whichever way the message goes."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,13 @@ from accounts.models import AppPassword
 from delivery.log import Message
 from delivery.trace import Trace
 from smtp.header import HeaderBlock
+from smtp.reply import Reply
 from smtp.session import Envelope, Session
+
+AWAY = Reply(451, "4.3.0", "Our database can't be reached. Nothing was sent. Try again shortly.")
+REVOKED = Reply(
+    550, "5.7.1", "This app password was revoked. Nothing was sent. Sign in with another one."
+)
 
 
 class Submission(NamedTuple):
@@ -40,3 +46,8 @@ class Submission(NamedTuple):
             recipients=self.envelope.recipients,
             size=self.envelope.size or 0,
         )
+
+
+def protocol_of(submission: Submission) -> str:
+    """What the client spoke, in the words of RFC 3848 and RFC 6531 section 4.3."""
+    return "UTF8SMTPSA" if submission.envelope.smtputf8 else "ESMTPSA"

@@ -5,13 +5,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
-from policies.models import GatewayPolicy, PolicyChange, RolloutAction, RolloutWave
+from policies.models import (
+    GatewayFailure,
+    GatewayPolicy,
+    PolicyChange,
+    RolloutAction,
+    RolloutWave,
+)
 from policies.services import change_progress
 
 
 def value_in_words(value: dict[str, Any] | None) -> str:
     if value is None:
         return _("Inherit")
+    if "choice" in value:
+        return str(GatewayFailure(value["choice"]).label)
     return _("On") if value["allowed"] else _("Off")
 
 

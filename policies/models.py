@@ -13,11 +13,21 @@ class Setting(models.TextChoices):
     """What can be set for a unit. The key is (unit, setting); each value is a JSON object."""
 
     PER_USER_OUTBOUND_GATEWAY = "per_user_outbound_gateway", _("Per-user outbound gateways")
+    GATEWAY_FAILURE = "gateway_failure", _("When an address's own server does not work")
+
+
+class GatewayFailure(models.TextChoices):
+    """The `choice` in a value of GATEWAY_FAILURE."""
+
+    REFUSE = "refuse", _("Refuse the message")
+    HOLD = "hold", _("Hold it and try again")
+    OUR_SERVERS = "our_servers", _("Send it by our servers, on behalf of the primary address")
 
 
 # Holds where no unit on the way up has a value.
 DEFAULTS: dict[str, dict[str, Any]] = {
     Setting.PER_USER_OUTBOUND_GATEWAY: {"allowed": False},
+    Setting.GATEWAY_FAILURE: {"choice": GatewayFailure.REFUSE.value},
 }
 
 

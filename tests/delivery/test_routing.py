@@ -1,5 +1,6 @@
 """The decision table of docs/flow.md, line by line."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from delivery.routing import (
     Rule,
     decide,
 )
+from policies.models import GatewayFailure
 from smtp.client import Security, Server
 
 PRIMARY, ALIAS, OUTSIDE = "user@yourdomain.com", "yuki@yourdomain.com", "user.name@partner.example"
@@ -25,7 +27,9 @@ WORKING, BROKEN = Gateway(PARTNER, CREDENTIAL), Gateway(PARTNER, CREDENTIAL, wor
 NONE, OFF, ON = None, False, True
 
 
-def ask(from_address, *, allowed=OFF, outside=NONE, suspended=False):
+def ask(
+    from_address, *, allowed=OFF, outside=NONE, suspended=False, on_failure=GatewayFailure.REFUSE
+):
     account = AccountSnapshot(
         primary_address=PRIMARY,
         own_aliases=frozenset({ALIAS}),
@@ -34,7 +38,7 @@ def ask(from_address, *, allowed=OFF, outside=NONE, suspended=False):
         unit="yourdomain.com › Sales",
         cohort=5,
     )
-    return decide(account, from_address, AppliedSettings(allowed, "Sales", 3, RELAY))
+    return decide(account, from_address, AppliedSettings(allowed, "Sales", 3, RELAY, on_failure))
 
 
 def verified(gateway=None):
@@ -124,3 +128,43 @@ def test_the_explanation_names_unit_version_and_cohort():
         "unit": "yourdomain.com › Sales",
         "cohort": 5,
     }
+
+
+@pytest.mark.parametrize("choice", GatewayFailure)
+def test_the_units_choice_holds_for_a_broken_gateway_only(choice):
+    for outside, allowed in ((verified(), ON), (verified(BROKEN), OFF)):
+        answer = ask(OUTSIDE, allowed=allowed, outside=outside, on_failure=choice)
+        assert isinstance(answer, Route)
+        assert (answer.kind, answer.may_wait, answer.instead) == (RouteKind.DEFAULT, False, None)
+
+
+def test_held_a_broken_gateways_mail_may_wait():
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(BROKEN), on_failure=GatewayFailure.HOLD)
+    assert isinstance(answer, Refusal)
+    assert answer.may_wait
+    assert answer.credential_id == CREDENTIAL
+    works = ask(OUTSIDE, allowed=ON, outside=verified(WORKING), on_failure=GatewayFailure.HOLD)
+    assert isinstance(works, Route)
+    assert works.may_wait
+
+
+def test_by_our_servers_instead_the_broken_gateways_mail_says_on_whose_behalf():
+    choice = GatewayFailure.OUR_SERVERS
+    broken = ask(OUTSIDE, allowed=ON, outside=verified(BROKEN), on_failure=choice)
+    assert isinstance(broken, Route)
+    assert (broken.server, broken.envelope_sender, broken.sender) == (RELAY, PRIMARY, PRIMARY)
+    assert broken.explanation.rule == Rule.OUR_SERVERS_INSTEAD
+    works = ask(OUTSIDE, allowed=ON, outside=verified(WORKING), on_failure=choice)
+    assert isinstance(works, Route)
+    assert works.server == PARTNER
+    assert works.instead == broken
+    assert works.permits(broken)
+    assert not broken.permits(works)
+
+
+def test_a_way_is_the_same_whatever_explains_it():
+    one = ask(OUTSIDE, allowed=ON, outside=verified(WORKING))
+    assert isinstance(one, Route)
+    assert one.permits(replace(one, explanation=replace(one.explanation, version=9)))
+    assert not one.permits(replace(one, credential_id=UUID(int=8)))
+    assert not one.permits(replace(one, sender=PRIMARY))

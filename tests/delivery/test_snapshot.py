@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import product
 
 import pytest
 
@@ -11,7 +12,7 @@ from accounts.services.audit import SYSTEM
 from delivery.link import Link
 from delivery.services import load_account, load_settings
 from delivery.snapshot import Snapshot, load_snapshot
-from policies.models import AppliedPolicy, Setting
+from policies.models import AppliedPolicy, GatewayFailure, Setting
 from sendas.models import SendAs, SmtpMsa
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,14 +57,19 @@ def make_domains(chance: random.Random) -> None:
             Domain.objects.create(name=name, kind=kind, alias_of=target)
 
 
+VALUES = {
+    Setting.PER_USER_OUTBOUND_GATEWAY: [None, {"allowed": True}, {"allowed": False}],
+    Setting.GATEWAY_FAILURE: [None, *({"choice": choice} for choice in GatewayFailure.values)],
+}
+
+
 def make_policies(chance: random.Random, user: User) -> None:
     for unit in OrgUnit.objects.all():
-        for cohort in (user.cohort, user.cohort + 1):
+        for cohort, setting in product((user.cohort, user.cohort + 1), VALUES):
             if chance.random() < 0.5:
                 AppliedPolicy.objects.create(
-                    cohort=cohort, unit=unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
-                    value=chance.choice([None, {"allowed": True}, {"allowed": False}]),
-                    version=chance.randrange(1, 9),
+                    cohort=cohort, unit=unit, setting=setting,
+                    value=chance.choice(VALUES[setting]), version=chance.randrange(1, 9),
                 )  # fmt: skip
 
 
