@@ -2,19 +2,23 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin import SupportAdmin, UserAdmin
 from accounts.models import User
+from accounts.requests import actor_of
 from accounts.templatetags.clock import clock_time
 from delivery.explain import explain
-from delivery.models import Delivery
+from delivery.models import Delivery, OutboxMessage
+from delivery.outbox import discard, retry_now
 from policies.models import PolicyChange, Setting
 from policies.services import Step, applied_value, forecast
 from sendas.models import SendAs
@@ -135,6 +139,84 @@ class DeliveryAdmin(SupportAdmin):
             return text
         saved_by = _("saved by %(who)s") % {"who": change.actor_address or _("the system")}
         return format_html('<a href="{}">{}</a>, {}', page_of(change), text, saved_by)
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(SupportAdmin):
+    """What waits and what became of it. Nobody here can read what a message says."""
+
+    list_display = (
+        "created_at",
+        "account_address",
+        "from_address",
+        "state",
+        "attempts",
+        "next_attempt",
+    )
+    list_filter = ("state", "source", "created_at")
+    search_fields = ("account_address", "from_address", "=message_id")
+    search_help_text = gettext_lazy("Account, From, or a whole Message-ID")
+    fields = (
+        "created_at",
+        "source",
+        "account",
+        "account_address",
+        "from_address",
+        "recipient_addresses",
+        "message_id",
+        "size",
+        "state",
+        "attempts",
+        "last_reply",
+        "next_attempt",
+        "expires_at",
+        "finished_at",
+        "log",
+    )
+    actions = ("retry", "discard")
+
+    @admin.display(description=gettext_lazy("next attempt"), ordering="next_attempt_at")
+    def next_attempt(self, message: OutboxMessage) -> str | None:
+        if not message.is_under_way:
+            return None
+        return date_format(localtime(message.next_attempt_at), "DATETIME_FORMAT")
+
+    @admin.display(description=gettext_lazy("recipients"))
+    def recipient_addresses(self, message: OutboxMessage) -> str:
+        return ", ".join(message.recipients)
+
+    @admin.display(description=gettext_lazy("attempts in the email log"))
+    def log(self, message: OutboxMessage) -> str:
+        rows = [(page_of(row), row.created_at) for row in message.deliveries.order_by("created_at")]
+        return format_html_join(", ", '<a href="{}">{}</a>', rows)
+
+    @admin.action(description=gettext_lazy("Try again now"))
+    def retry(self, request: HttpRequest, waiting: QuerySet[OutboxMessage]) -> None:
+        actor = actor_of(request)
+        count = sum(retry_now(actor=actor, message=message) for message in waiting)
+        told = ngettext("%d message is tried again now.", "%d messages are tried again now.", count)
+        self._tell(request, told, count, waiting)
+
+    @admin.action(description=gettext_lazy("Discard: nobody gets the message"))
+    def discard(self, request: HttpRequest, waiting: QuerySet[OutboxMessage]) -> None:
+        actor = actor_of(request)
+        count = sum(discard(actor=actor, message=message) for message in waiting)
+        told = ngettext("%d message is discarded.", "%d messages are discarded.", count)
+        self._tell(request, told, count, waiting)
+
+    def _tell(
+        self, request: HttpRequest, told: str, count: int, chosen: QuerySet[OutboxMessage]
+    ) -> None:
+        """Only what waits or is held can be acted on; the others are named."""
+        if count:
+            self.message_user(request, told % count, messages.SUCCESS)
+        if left := len(chosen) - count:
+            told = ngettext(
+                "%d message is being sent or has ended, and stays as it is.",
+                "%d messages are being sent or have ended, and stay as they are.",
+                left,
+            )
+            self.message_user(request, told % left, messages.WARNING)
 
 
 def _step_in_words(step: Step) -> str:

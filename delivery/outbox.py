@@ -164,7 +164,7 @@ def retry_now(*, actor: Actor, message: OutboxMessage) -> bool:
         )
         if not waiting.update(next_attempt_at=Now()):
             return False
-        record_event(actor, "outbox_retried", message.account_address, message=str(message.pk))
+        _record(actor, "outbox_retried", message)
     return True
 
 
@@ -180,8 +180,13 @@ def discard(*, actor: Actor, message: OutboxMessage) -> bool:
         if not waiting.update(state=OutboxMessage.State.DISCARDED, finished_at=Now()):
             return False
         OutboxChunk.objects.filter(message_id=message.pk).delete()
-        record_event(actor, "outbox_discarded", message.account_address, message=str(message.pk))
+        _record(actor, "outbox_discarded", message)
     return True
+
+
+def _record(actor: Actor, name: str, message: OutboxMessage) -> None:
+    unit = message.account.unit if message.account else None
+    record_event(actor, name, message.account_address, unit=unit, message=str(message.pk))
 
 
 def release_mended() -> int:

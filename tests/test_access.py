@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.utils import quote
 from django.db import transaction
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
@@ -15,7 +16,7 @@ from accounts.models import AuditEvent, Domain, HelpAnswer, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
-from delivery.models import Delivery
+from delivery.models import Delivery, OutboxMessage
 from policies.models import GatewayPolicy
 from sendas.models import MailDomain
 from sendas.services.proof import send_proof
@@ -202,7 +203,7 @@ LOOKED_UP = [
     "accounts/user", "accounts/apppassword", "accounts/orgunit", "accounts/domain",
     "accounts/roleassignment", "accounts/auditevent", "accounts/helpanswer",
     "policies/gatewaypolicy", "policies/policychange", "sendas/sendas", "sendas/maildomain",
-    "delivery/delivery",
+    "delivery/delivery", "delivery/outboxmessage",
 ]  # fmt: skip
 TABLE |= {
     f"support/{model}/{page}": row for model in LOOKED_UP for page, row in SUPPORT_PAGES.items()
@@ -251,9 +252,12 @@ def world(
     app_password, _secret = create_app_password(actor=SYSTEM, user=owner, name="Phone")
     change = save_value(user=super_admin, unit=organisation.sales, value={"allowed": True})
     delivery = Delivery.objects.create(account=owner, account_address=owner.primary_address)
+    waiting = OutboxMessage.objects.create(
+        source="smtp", state="waiting", recipients=[], expires_at=Now()
+    )
     rows = [
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
-        unit_admin.roles.get(), AuditEvent.objects.last(),
+        waiting, unit_admin.roles.get(), AuditEvent.objects.last(),
         GatewayPolicy.objects.get(), MailDomain.objects.create(name="partnerdomain.com"),
         HelpAnswer.objects.create(user=owner, page="/settings/help/routes/", helpful=True),
     ]  # fmt: skip
