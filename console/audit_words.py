@@ -35,6 +35,8 @@ EVENTS: dict[str, str | Promise] = {
     "domain_created": gettext_lazy("Domain added"),
     "gateway_removed": gettext_lazy("Own server removed from an address"),
     "gateway_set": gettext_lazy("Own server given to an address"),
+    "outbox_discarded": gettext_lazy("Message in the outbox discarded"),
+    "outbox_retried": gettext_lazy("Message in the outbox tried again"),
     "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),
     "role_assigned": gettext_lazy("Role given"),
     "role_changed": gettext_lazy("Privileges changed"),
@@ -80,7 +82,7 @@ def title_of(name: str) -> str:
 
 
 def _value(event: AuditEvent, value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"allowed"}:
+    if isinstance(value, dict) and set(value) <= {"allowed", "choice"}:
         return on_or_off(value)
     if value is None:
         return _("Inherited") if event.name == "policy_changed" else ""

@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from delivery.database import Database, ask_whether_it_answers
+from delivery.lag import outbox_depth
 from policies.lag import oldest_due_wave_age
 from submission.certificate import Certificate
 
@@ -66,14 +67,27 @@ class Health:
         )
         try:
             age = self.ask(lambda: self._database(oldest_due_wave_age))
+            depth = self.ask(lambda: self._database(outbox_depth))
         except (DatabaseError, TimeoutError) as error:
-            logger.warning("rollouts can't be asked for: %s", type(error).__name__)
+            logger.warning("rollouts and outbox can't be asked for: %s", type(error).__name__)
             return
         yield GaugeMetricFamily(
             "outgate_rollout_oldest_due_wave_seconds",
             "For how long the oldest wave that is due waits to be applied",
             age.total_seconds(),
         )
+        messages = GaugeMetricFamily(
+            "outgate_outbox_messages", "Messages in the outbox", labels=["state"]
+        )
+        oldest = GaugeMetricFamily(
+            "outgate_outbox_oldest_message_seconds",
+            "For how long the oldest message of a state is in the outbox",
+            labels=["state"],
+        )
+        for state, waiting in depth.items():
+            messages.add_metric([state], waiting.messages)
+            oldest.add_metric([state], waiting.oldest_seconds)
+        yield from (messages, oldest)
 
     def _tell(
         self,

@@ -2,10 +2,12 @@
 
 import smtplib
 import time
+from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
 
+from delivery.models import OutboxMessage
 from policies.models import RolloutWave
 from tests.away import database_away
 from tests.console.rows import save_value
@@ -56,7 +58,7 @@ def test_what_is_carried_is_counted_over_all_processes(watched, post_office, app
     assert expiry > time.time()
 
 
-def test_a_rollout_that_lags_is_seen(watched, super_admin, organisation):
+def test_a_rollout_that_lags_and_a_message_that_waits_are_seen(watched, super_admin, organisation):
     name = "outgate_rollout_oldest_due_wave_seconds"
     assert watched.sample(name) == 0
     save_value(user=super_admin, unit=organisation.sales)
@@ -64,6 +66,15 @@ def test_a_rollout_that_lags_is_seen(watched, super_admin, organisation):
     until(lambda: watched.sample(name) > 0, 5)
     RolloutWave.objects.update(applied_at=Now())
     assert watched.sample(name) == 0
+    assert watched.sample("outgate_outbox_messages", state="held") == 0
+    for minutes in (1, 2):
+        OutboxMessage.objects.create(
+            source="smtp", state="held", recipients=[], expires_at=Now() + timedelta(hours=1),
+            created_at=Now() - timedelta(minutes=minutes),
+        )  # fmt: skip
+    assert watched.sample("outgate_outbox_messages", state="held") == 2
+    assert 120 <= watched.sample("outgate_outbox_oldest_message_seconds", state="held") < 240
+    assert watched.sample("outgate_outbox_messages", state="waiting") == 0
 
 
 def test_it_is_alive_without_postgresql_and_not_ready(watched, services):
