@@ -23,7 +23,7 @@ up:
 test:
 	@.ci/packages
 	$(call install,requirements-dev.txt)
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 soak:
 	@.ci/packages

@@ -4,22 +4,18 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from config.installation import CHECKOUT, PORTS, leftovers
+from tests.ports import free_port
 from tests.processes import until
 
 
 def free_ports() -> dict[str, str]:
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    numbers = [str(each.getsockname()[1]) for each in opened]
-    for each in opened:
-        each.close()
-    return dict(zip(PORTS, numbers, strict=True))
+    return {name: str(free_port()) for name in PORTS}
 
 
 @dataclasses.dataclass

@@ -1,6 +1,5 @@
 """Services of a test's own, as monitoring and a load balancer see them."""
 
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,16 +9,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.ports import free_port
 from tests.submission.conftest import PostOffice
 from tests.submission.own_service import OwnService, own_service
-
-
-def free_ports(count: int) -> list[int]:
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    numbers = [each.getsockname()[1] for each in opened]
-    for each in opened:
-        each.close()
-    return numbers
 
 
 @dataclass
@@ -54,7 +46,7 @@ class Node(OwnService):
 @contextmanager
 def node(office: PostOffice, *arguments: str, **settings: str) -> Iterator[Node]:
     """A service that listens, with these arguments, and settings besides the post office's."""
-    (health_port,) = free_ports(1)
+    health_port = free_port()
     own = {"OUTGATE_SUBMISSION_HEALTH_PORT": str(health_port)} | settings
     with own_service(office, *arguments, **own) as service:
         yield Node(office, service.process, service.port, service.tls_port, health_port)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from accounts.models import User
 from sendas.models import SendAs
-from tests.config.running import free_ports
+from tests.ports import free_port
 from tests.processes import until
 from tests.submission.conftest import set_gateway
 from tests.submission.own_service import OwnService
@@ -165,7 +165,4 @@ def stations(service: OwnService, owner: User, ports: list[int]) -> Iterator[lis
 
 def station_ports() -> list[int]:
     """Free ports, one for each step."""
-    ports: list[int] = []
-    while len(ports) < len(STEPS):
-        ports += [int(port) for port in free_ports().values()]
-    return ports[: len(STEPS)]
+    return [free_port() for _ in STEPS]

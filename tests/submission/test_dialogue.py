@@ -105,6 +105,7 @@ def test_a_fake_ending_smuggles_nothing(signed_in, post_office, ending):
     code, _text = signed_in.getreply()
     assert code // 100 == 5
     assert post_office.raw("ours") == post_office.raw("partner") == []
+    signed_in.close()  # the service would wait two seconds for that
 
 
 def test_commands_sent_before_the_handshake_are_not_obeyed_after_it(post_office):

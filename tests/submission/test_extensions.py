@@ -135,3 +135,4 @@ def test_a_fake_ending_in_a_chunk_smuggles_nothing(ours, post_office, ending):
     ours.send(b"BDAT %d LAST\r\n%b" % (len(content), content))
     assert ours.getreply()[0] == 554
     assert post_office.raw("ours") == post_office.raw("partner") == []
+    ours.close()  # the service would wait two seconds for that

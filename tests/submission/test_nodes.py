@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.ports import free_port
 from tests.processes import CHECKOUT, running, until
 from tests.submission.conftest import PostOffice
-from tests.submission.nodes import Node, free_ports, node
+from tests.submission.nodes import Node, node
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
@@ -55,7 +56,7 @@ def cluster(post_office: PostOffice, tmp_path) -> Iterator[Cluster]:
         nodes = [stack.enter_context(node(post_office, **balancer)) for _ in range(3)]
         for each in nodes:
             until(lambda each=each: each.ask("/readyz")[0] == 200, 10)
-        ports = free_ports(2)
+        ports = [free_port(), free_port()]
         file = tmp_path / "haproxy.cfg"
         file.write_text(configuration(nodes, ports))
         haproxy = stack.enter_context(running("haproxy", ["/usr/sbin/haproxy", "-db", "-f", file]))
