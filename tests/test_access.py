@@ -301,21 +301,21 @@ def test_every_url_has_a_row_and_every_row_a_url():
     assert sorted(TABLE) == ROUTES
 
 
-def test_each_role_gets_what_the_table_says(client, world):
+@pytest.mark.parametrize(("number", "role"), list(enumerate(ROLES)), ids=ROLES)
+def test_each_role_gets_what_the_table_says(client, world, number, role):
     wrong = []
+    user = world.people.get(role)
     for route, row in TABLE.items():
         url = world.url(route, row.query)
         data = {name: world.values.get(value, value) for name, value in row.data.items()}
-        for number, role in enumerate(ROLES):
-            user = world.people.get(role)
-            got = answer(client, user, "get", url)
-            if not as_expected(got, row.get[number]):
-                wrong.append(f"{role} GET {url}: {got}, not {row.get[number]}")
-            got = answer(client, user, "post", url, data)
-            if row.post and not as_expected(got, row.post[number]):
-                wrong.append(f"{role} POST {url}: {got}, not {row.post[number]}")
-            if not row.post and not refused(got):
-                wrong.append(f"{role} POST {url}: {got}")
+        got = answer(client, user, "get", url)
+        if not as_expected(got, row.get[number]):
+            wrong.append(f"GET {url}: {got}, not {row.get[number]}")
+        got = answer(client, user, "post", url, data)
+        if row.post and not as_expected(got, row.post[number]):
+            wrong.append(f"POST {url}: {got}, not {row.post[number]}")
+        if not row.post and not refused(got):
+            wrong.append(f"POST {url}: {got}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -49,7 +49,7 @@ SETTING = Setting.PER_USER_OUTBOUND_GATEWAY
 STEP = 300  # seconds between the waves of two cohorts
 WINDOW = STEP * 11 * 4 // 3  # 11 steps fill three quarters of it
 UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-SHORT = hypothesis.settings(max_examples=100, stateful_step_count=30, **UNHURRIED)
+SHORT = hypothesis.settings(max_examples=50, stateful_step_count=30, **UNHURRIED)
 LONG = hypothesis.settings(max_examples=10_000, stateful_step_count=50, **UNHURRIED)
 
 ACTIONS = {
