@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ FORMATTERS = {
     "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
     "json": {"()": "config.logs.JsonFormatter"},
 }
+# Whoever has such a link, and is signed in, needs no code: Django logs the path of what it refuses.
+LINKS = re.compile(r"(/send-as/confirm/|/password/reset/[0-9A-Za-z]+-)[^/\s]+")
 
 
 def logging_settings(*, form: str, level: str) -> dict[str, Any]:
@@ -21,7 +24,14 @@ def logging_settings(*, form: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": FORMATTERS,
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form}},
+        "filters": {"links": {"()": "config.logs.HideLinks"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": form,
+                "filters": ["links"],
+            }
+        },
         # A sweep every two seconds would say so twice each time.
         "loggers": {
             "celery.worker.strategy": {"level": "WARNING"},
@@ -29,6 +39,15 @@ def logging_settings(*, form: str, level: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["console"], "level": level},
     }
+
+
+class HideLinks(logging.Filter):
+    """Takes the secret part out of links that prove an address or set a new web password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django."):
+            record.msg, record.args = LINKS.sub(r"\1[hidden]", record.getMessage()), None
+        return True
 
 
 class JsonFormatter(logging.Formatter):

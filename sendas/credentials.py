@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.views.decorators.debug import sensitive_variables
 
 NONCE_BYTES = 12  # NIST SP 800-38D, section 8.2: 96 bits, at random
 KEY_BYTES = 32
@@ -58,6 +59,8 @@ def current_key_id() -> str:
     return next(iter(key_ring()))
 
 
+# Fault reports show the variables of each function, but for those that are named so.
+@sensitive_variables()
 def seal(password: str, binding: Binding) -> Sealed:
     key_id = current_key_id()
     key = key_ring()[key_id]
@@ -65,6 +68,7 @@ def seal(password: str, binding: Binding) -> Sealed:
     return Sealed(key_id, nonce + key.encrypt(nonce, password.encode(), binding.encode()))
 
 
+@sensitive_variables()
 def unseal(sealed: Sealed, binding: Binding) -> str:
     """Raise CredentialError where the key is not in the ring, or the binding is another."""
     key = key_ring().get(sealed.key_id)

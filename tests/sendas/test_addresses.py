@@ -111,17 +111,58 @@ def test_what_is_no_new_address_is_refused_with_its_reason(owner, alias, address
     assert reason in refusal.value.messages[0]
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["colleague@yourdomain.com", "COLLEAGUE@yourdomain.com", "colleague+x@yourdomain.com"],
-)
-def test_a_colleagues_address_is_worth_nothing_before_its_owner_proves_it(
-    owner, colleague, address
-):
-    send_as = add(owner, address=address)
-    answer = decide(load_account(owner), send_as.send_as_email, load_settings(owner))
-    assert isinstance(answer, Refusal)
-    assert answer.explanation.rule == Rule.UNVERIFIED
+COLLEAGUE = "colleague@yourdomain.com"
+# Spellings of what belongs to somebody else, or to nobody yet, in the organisation's domains, each
+# with the address that the code goes to; None: refused.
+OTHERS = {
+    COLLEAGUE: COLLEAGUE,
+    "Colleague@YourDomain.COM": COLLEAGUE,
+    '"colleague"@yourdomain.com': COLLEAGUE,
+    " colleague@yourdomain.com ": COLLEAGUE,
+    "colleague+news@yourdomain.com": "colleague+news@yourdomain.com",
+    "jonas@yourdomain.com": "jonas@yourdomain.com",
+    "team@yourdomain.com": "team@yourdomain.com",
+    "postmaster@yourdomain.com": "postmaster@yourdomain.com",
+    "colleague@yourdomain.net": "colleague@yourdomain.net",
+    "jonas@yourdomain.net": "jonas@yourdomain.net",
+    "colleague@bücher.example": "colleague@xn--bcher-kva.example",
+    "colleague@xn--bcher-kva.example": "colleague@xn--bcher-kva.example",
+    "colleague@yourd\u043emain.com": "colleague@xn--yourdmain-42h.com",  # Cyrillic: another domain
+    "colleague%yourdomain.com@partnerdomain.com": "colleague%yourdomain.com@partnerdomain.com",
+    "c\u043elleague@yourdomain.com": None,
+    "colleague@\uff59ourdomain.com": None,
+    "colle\u00adague@yourdomain.com": None,
+    "colleague\u200b@yourdomain.com": None,
+    "colleague@yourdomain.com.": None,
+    "colleague@yourdomain.com,x@partnerdomain.com": None,
+    "colleague(x)@yourdomain.com": None,
+    "@partnerdomain.com:colleague@yourdomain.com": None,
+    "colleague\0@yourdomain.com": None,
+    "colleague@yourdomain.com\r\nBcc: x@partnerdomain.com": None,
+}
+
+
+@pytest.mark.parametrize("typed", OTHERS)
+def test_nobodys_address_is_taken_over(owner, colleague, mailoutbox, typed):
+    """Refused, or worth nothing before the code that goes to that very address is typed."""
+    main = Domain.objects.get(name="yourdomain.com")
+    create_domain(actor=SYSTEM, name="yourdomain.net", kind=Domain.Kind.ALIAS, alias_of=main)
+    create_domain(actor=SYSTEM, name="bücher.example", kind=Domain.Kind.SECONDARY)
+    add_alias(actor=SYSTEM, user=colleague, address="jonas@yourdomain.com")
+    kept = OTHERS[typed]
+    if kept:
+        send_proof(add(owner, address=typed))
+        assert SendAs.objects.get().send_as_email == kept
+        assert mailoutbox[0].recipients() == [kept]
+    else:
+        with pytest.raises(ValidationError):
+            add(owner, address=typed)
+    account = load_account(owner)
+    for address in filter(None, (kept, typed, COLLEAGUE)):
+        assert not account.owns(address)
+        answer = decide(account, address, load_settings(owner))
+        assert isinstance(answer, Refusal)
+        assert answer.explanation.rule in {Rule.UNVERIFIED, Rule.NOT_OWNED}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -297,6 +338,16 @@ def test_taking_the_server_away_voids_a_proof_under_way_and_wipes_the_password(
     send_proof(send_as)
     remove_gateway(actor=SYSTEM, send_as=send_as)
     assert not send_as.proofs.exists()
+    assert not SmtpMsa.objects.exists()
+
+
+def test_the_password_goes_with_its_address_and_with_its_account(owner, allowed, partner):
+    first, second = make_send_as(owner), make_send_as(owner, address="b@partnerdomain.com")
+    for send_as in (first, second):
+        set_to(send_as, gateway_at(partner.port))
+    delete_address(actor=SYSTEM, send_as=first)
+    assert SmtpMsa.objects.get().send_as == second
+    owner.delete()
     assert not SmtpMsa.objects.exists()
 
 

@@ -206,6 +206,17 @@ def test_three_mails_an_hour_and_five_a_day_go_to_an_address_over_all_accounts(
     assert len(mailoutbox) == 6
 
 
+def test_deleting_and_adding_again_lifts_no_limit(owner, mailoutbox):
+    for _ in range(3):
+        send_as = make_pending(owner)
+        send_proof(send_as)
+        send_as.delete()
+        age_mails(timedelta(minutes=2))
+    with pytest.raises(ValidationError, match="Enough mails"):
+        send_proof(make_pending(owner))
+    assert len(mailoutbox) == 3
+
+
 def test_twenty_mails_a_day_leave_for_an_account(owner, colleague):
     VerificationMail.objects.bulk_create(
         VerificationMail(address=f"a{number}@partnerdomain.com", user=owner) for number in range(20)
