@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from accounts.incoming_server import parse_incoming_url
 from config.logs import logging_settings
@@ -76,6 +77,10 @@ OUTGATE_RECIPIENTS_PER_DAY = env.int("OUTGATE_RECIPIENTS_PER_DAY", default=2000)
 OUTGATE_DELIVERY_LOG_DAYS = env.int("OUTGATE_DELIVERY_LOG_DAYS", default=180)
 OUTGATE_RECIPIENT_LOG_DAYS = env.int("OUTGATE_RECIPIENT_LOG_DAYS", default=30)
 OUTGATE_RETRY_HOURS = env.int("OUTGATE_RETRY_HOURS", default=48)
+# Outside addresses have to be proved again after so many days; asked for four weeks before.
+OUTGATE_PROOF_DAYS = env.int("OUTGATE_PROOF_DAYS", default=365)
+if OUTGATE_PROOF_DAYS < 60:
+    raise ImproperlyConfigured("OUTGATE_PROOF_DAYS is too short: set it to 60 or more.")
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
 OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -265,6 +270,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "delivery.tasks.forget_recipient_counts",
         "schedule": HOUR,
         "options": {"expires": HOUR},
+    },
+    "sweep-proofs": {
+        "task": "sendas.tasks.sweep_proofs",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "sweep-notices": {
+        "task": "sendas.tasks.sweep_notices",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
     },
     "forget-sign-ins": {
         "task": "accounts.tasks.forget_sign_ins",

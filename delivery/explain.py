@@ -11,6 +11,9 @@ SENTENCES: dict[str, Callable[[], str]] = {
     Rule.SUSPENDED: lambda: _("The account was suspended."),
     Rule.NOT_OWNED: lambda: _("From was not one of the account's addresses."),
     Rule.UNVERIFIED: lambda: _("The address was not verified yet."),
+    Rule.ADDRESS_SUSPENDED: lambda: _(
+        "The address was suspended: its owner had not proved it again in time."
+    ),
     Rule.PRIMARY: lambda: _("The primary address always leaves by our servers."),
     Rule.OWN_ALIAS: lambda: _("The address is an alias inside the organisation."),
     Rule.NO_GATEWAY: lambda: _("The address has no server of its own."),

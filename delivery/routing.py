@@ -20,6 +20,7 @@ class Rule(StrEnum):
     SUSPENDED = "suspended"
     NOT_OWNED = "not_owned"
     UNVERIFIED = "unverified"
+    ADDRESS_SUSPENDED = "address_suspended"
     PRIMARY = "primary"
     OWN_ALIAS = "own_alias"
     NO_GATEWAY = "no_gateway"
@@ -46,8 +47,15 @@ class Gateway:
 
 @dataclass(frozen=True)
 class OutsideAddress:
+    """`suspended`: it was verified, and has to be proved again first."""
+
     verified: bool
     gateway: Gateway | None = None
+    suspended: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        return self.verified and not self.suspended
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class AccountSnapshot:
         """Whether it is the primary address, an own alias, or verified."""
         if address == self.primary_address or address in self.own_aliases:
             return True
-        return address in self.outside and self.outside[address].verified
+        return address in self.outside and self.outside[address].is_usable
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,12 @@ def decide(
             Rule.UNVERIFIED,
             f"{from_address} is not verified yet. Type the code that was sent to it under Send "
             "mail as.",
+        )
+    if outside.suspended:
+        return case.refuse(
+            Rule.ADDRESS_SUSPENDED,
+            f"{from_address} is suspended, for it was not proved again in time. Nothing was sent. "
+            "Have a code sent to it under Send mail as, and type it there.",
         )
     if outside.gateway is None:
         return case.on_behalf(Rule.NO_GATEWAY)

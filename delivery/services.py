@@ -39,10 +39,10 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
     msa: SmtpMsa | None = getattr(row, "smtp_msa", None)
     # A domain that became the organisation's own has no gateways any more.
     if msa is None or split_address(row.send_as_email)[1] in inside:
-        return OutsideAddress(verified=row.is_accepted)
+        return OutsideAddress(verified=row.is_accepted, suspended=row.is_suspended)
     server = Server(msa.host, msa.port, Security(msa.security_mode))
     gateway = Gateway(server, msa.credential_id, works=msa.refused_at is None)
-    return OutsideAddress(verified=row.is_accepted, gateway=gateway)
+    return OutsideAddress(row.is_accepted, gateway, row.is_suspended)
 
 
 def load_settings(user: User) -> AppliedSettings:

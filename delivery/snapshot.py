@@ -30,6 +30,7 @@ SELECT account.primary_address, account.suspended, account.cohort,
        (SELECT json_agg(json_build_array(
                    outside.send_as_email,
                    outside.verification_status = '{SendAs.VerificationStatus.ACCEPTED}',
+                   outside.suspended_at IS NOT NULL,
                    msa.host, msa.port, msa.security_mode, msa.credential_id, msa.refused_at IS NULL,
                    EXISTS(SELECT FROM accounts_domain inside
                            WHERE inside.name = substring(outside.send_as_email, '[^@]*$'))))
@@ -91,6 +92,7 @@ async def load_snapshot(link: Link, app_password_id: int) -> Snapshot | None:
 
 def _outside(
     verified: bool,  # noqa: FBT001  (columns of a row, in their order)
+    suspended: bool,  # noqa: FBT001
     host: str | None,
     port: int,
     security: str,
@@ -100,9 +102,9 @@ def _outside(
 ) -> OutsideAddress:
     # A domain that became the organisation's own has no gateways any more.
     if host is None or inside:
-        return OutsideAddress(verified)
+        return OutsideAddress(verified, suspended=suspended)
     server = Server(host, port, Security(security))
-    return OutsideAddress(verified, Gateway(server, UUID(credential_id), works))
+    return OutsideAddress(verified, Gateway(server, UUID(credential_id), works), suspended)
 
 
 def _settings(

@@ -52,10 +52,32 @@ class ServerFilter(admin.SimpleListFilter):
         return rows.filter(**self.conditions.get(self.value() or "", {}))
 
 
+class ProofFilter(admin.SimpleListFilter):
+    title = gettext_lazy("proof to be repeated")
+    parameter_name = "proof"
+    conditions: ClassVar[dict[str, dict[str, object]]] = {
+        "asked": {"asked_at__isnull": False, "suspended_at": None},
+        "suspended": {"suspended_at__isnull": False},
+    }
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("asked", _("Asked for")), ("suspended", _("Overdue: address suspended"))]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[SendAs]) -> QuerySet[SendAs]:
+        return rows.filter(**self.conditions.get(self.value() or "", {}))
+
+
 @admin.register(SendAs)
 class SendAsAdmin(SupportAdmin):
-    list_display = ("send_as_email", "user", "verification_status", "server", "is_default")
-    list_filter = ("verification_status", ServerFilter)
+    list_display = (
+        "send_as_email",
+        "user",
+        "verification_status",
+        "suspended_at",
+        "server",
+        "is_default",
+    )
+    list_filter = ("verification_status", ProofFilter, ServerFilter)
     list_select_related = ("user", "smtp_msa")
     search_fields = ("send_as_email", "user__primary_address", "user__name", "smtp_msa__host")
     search_help_text = gettext_lazy("Address, account or server")
@@ -68,6 +90,10 @@ class SendAsAdmin(SupportAdmin):
         "is_default",
         "verification_status",
         "verified_at",
+        "asked_at",
+        "ask_reason",
+        "proof_due_at",
+        "suspended_at",
         "created_at",
         "by_own_server",
         "by_our_servers",

@@ -1,4 +1,5 @@
 import uuid
+from datetime import timedelta
 
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -10,6 +11,21 @@ from accounts.models import User
 from smtp.client import Security
 
 CODE_TRIES = 5
+
+
+class SendAsQuerySet(models.QuerySet["SendAs"]):
+    def ageing(self, age: timedelta) -> "SendAsQuerySet":
+        """Proved so long ago that it has to be asked for again, of accounts that can sign in."""
+        return self.filter(
+            verification_status=SendAs.VerificationStatus.ACCEPTED,
+            asked_at=None,
+            verified_at__lt=Now() - age,
+            user__suspended=False,
+        )
+
+    def lapsed(self) -> "SendAsQuerySet":
+        """Not proved again in time, and not suspended yet."""
+        return self.filter(suspended_at=None, proof_due_at__lte=Now())
 
 
 class SendAs(models.Model):
@@ -24,6 +40,10 @@ class SendAs(models.Model):
         NOT_NEEDED = "", _("Own address")
         PENDING = "pending", _("Waiting for proof")
         ACCEPTED = "accepted", _("Verified")
+
+    class AskReason(models.TextChoices):
+        AGE = "age", _("The proof is old")
+        BOUNCE = "bounce", _("Mail to the address came back")
 
     user = models.ForeignKey(
         User, on_delete=models.CASCADE, related_name="send_as", verbose_name=_("account")
@@ -43,12 +63,20 @@ class SendAs(models.Model):
     )
     verified_at = models.DateTimeField(_("verified"), null=True, editable=False)
     created_at = models.DateTimeField(_("added"), db_default=Now(), editable=False)
+    # A proof that is asked for again: since when, why, by when, and since when it is overdue.
+    asked_at = models.DateTimeField(_("asked to be proved again"), null=True, editable=False)
+    ask_reason = models.CharField(
+        _("asked because"), max_length=6, choices=AskReason.choices, blank=True, editable=False
+    )
+    proof_due_at = models.DateTimeField(_("to be proved by"), null=True, editable=False)
+    suspended_at = models.DateTimeField(_("suspended"), null=True, editable=False)
+
+    objects = SendAsQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("send-as address")
         verbose_name_plural = _("send-as addresses")
         ordering = ("created_at", "id")
-        indexes = [models.Index(fields=["domain"])]
         constraints = [
             models.UniqueConstraint(fields=["user", "send_as_email"], name="send_as_once"),
             models.UniqueConstraint(
@@ -57,6 +85,31 @@ class SendAs(models.Model):
             models.CheckConstraint(
                 condition=Q(is_default=False) | ~Q(verification_status="pending"),
                 name="default_is_not_pending",
+            ),
+            models.CheckConstraint(
+                condition=Q(asked_at=None, proof_due_at=None, suspended_at=None)
+                | Q(
+                    verification_status="accepted",
+                    asked_at__isnull=False,
+                    proof_due_at__isnull=False,
+                ),
+                name="only_proved_addresses_are_asked_again",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["domain"]),
+            models.Index(
+                fields=["verified_at"],
+                condition=Q(verification_status="accepted", asked_at=None),
+                name="proofs_that_age",
+            ),
+            models.Index(
+                fields=["proof_due_at"],
+                condition=Q(suspended_at=None, proof_due_at__isnull=False),
+                name="proofs_asked_for",
+            ),
+            models.Index(
+                fields=["asked_at"], condition=Q(asked_at__isnull=False), name="proofs_by_asking"
             ),
         ]
 
@@ -70,6 +123,20 @@ class SendAs(models.Model):
     @property
     def is_accepted(self) -> bool:
         return self.verification_status == self.VerificationStatus.ACCEPTED
+
+    @property
+    def is_asked_again(self) -> bool:
+        """Whether its proof has to be repeated: soon, or it is suspended already."""
+        return self.proof_due_at is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.suspended_at is not None
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether a code for it is worth anything."""
+        return self.is_pending or self.is_asked_again
 
 
 class SmtpMsa(models.Model):
@@ -206,3 +273,29 @@ class MailDomain(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OwnerNoticeQuerySet(models.QuerySet["OwnerNotice"]):
+    def due(self) -> "OwnerNoticeQuerySet":
+        return self.filter(next_try_at__lte=Now())
+
+
+class OwnerNotice(models.Model):
+    """A mail that an account has to get about one of its addresses; gone once it has left.
+
+    `kind` names the templates.
+    """
+
+    class Kind(models.TextChoices):
+        PROVE_AGAIN = "prove-again", _("To be proved again")
+        ADDRESS_SUSPENDED = "address-suspended", _("Suspended")
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    send_as = models.ForeignKey(SendAs, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    next_try_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    objects = OwnerNoticeQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.user_id}"

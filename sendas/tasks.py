@@ -1,12 +1,16 @@
 from celery import shared_task
 from django.conf import settings
 
+from sendas.models import OwnerNotice
+from sendas.services import notices
 from sendas.services.domain_questions import ask_due_domain
 from sendas.services.mail_domains import due_domains, note_own_domains
+from sendas.services.reproof import BATCH, ask_for_old_proofs, suspend_lapsed
 
 SWEEP_SECONDS = 60.0
 # So many domains a minute: 200,000 within the week, and no burst at anybody's servers.
 SWEEP_LIMIT = 20
+NOTICES = 100  # by one sweep: with a sweep every ten seconds, 36,000 an hour
 
 
 @shared_task
@@ -23,3 +27,27 @@ def sweep_mail_domains() -> None:
 @shared_task
 def ask_mail_domain(pk: int) -> None:
     ask_due_domain(pk)
+
+
+@shared_task
+def sweep_proofs() -> None:
+    """Ask for old proofs, and suspend what was not proved again; beat runs this every minute.
+
+    Run twice, or late, nobody is asked twice.
+    """
+    while suspend_lapsed() == BATCH:
+        pass
+    while ask_for_old_proofs() == BATCH:
+        pass
+
+
+@shared_task
+def sweep_notices() -> None:
+    """Enqueue what owners have to hear; beat runs this every few seconds."""
+    for notice_id in OwnerNotice.objects.due().values_list("pk", flat=True)[:NOTICES]:
+        mail_notice.delay(notice_id)
+
+
+@shared_task
+def mail_notice(notice_id: int) -> None:
+    notices.mail_notice(notice_id)

@@ -89,7 +89,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
 def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | None:
     if refused and refused.send_as == listed.row:
         return refused
-    return CodeForm(listed.row) if listed.is_pending and listed.row else None
+    return CodeForm(listed.row) if listed.wants_proof and listed.row else None
 
 
 def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
@@ -101,7 +101,7 @@ def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpRespon
 
 
 def _send_again(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
-    if listed.is_pending and listed.row and _send_proof(request, listed.row):
+    if listed.wants_proof and listed.row and _send_proof(request, listed.row):
         messages.success(
             request, _("A new code is on its way to %s; the one before is void.") % listed.address
         )
@@ -109,7 +109,7 @@ def _send_again(request: SignedInRequest, listed: ListedAddress) -> HttpResponse
 
 
 def _confirm_code(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
-    if not listed.is_pending or listed.row is None:
+    if not listed.wants_proof or listed.row is None:
         return redirect("sendas:list")  # a second click, or the link was faster
     form = CodeForm(listed.row, request.POST)
     if form.is_valid():

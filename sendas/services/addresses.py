@@ -1,6 +1,7 @@
 """A person's send-as addresses: listing, adding, changing, removing."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
@@ -36,7 +37,26 @@ class ListedAddress(NamedTuple):
     @property
     def is_pending(self) -> bool:
         """Whether its owner still has to prove it; an own address needs no proof."""
-        return not self.is_own and self.row is not None and self.row.is_pending
+        return self._of_outside(lambda row: row.is_pending)
+
+    @property
+    def is_asked_again(self) -> bool:
+        """Whether it works, and has to be proved once more by `row.proof_due_at`."""
+        return self._of_outside(lambda row: row.is_asked_again and not row.is_suspended)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether that time is over: mail from it is refused until it is proved."""
+        return self._of_outside(lambda row: row.is_suspended)
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether a code for it is worth anything."""
+        return self._of_outside(lambda row: row.wants_proof)
+
+    def _of_outside(self, holds: Callable[[SendAs], bool]) -> bool:
+        """What a row says of proofs is said of outside addresses only."""
+        return not self.is_own and self.row is not None and holds(self.row)
 
     @property
     def proof(self) -> OwnershipProof | None:
@@ -193,7 +213,7 @@ def make_default(*, actor: Actor, user: User, address: str) -> None:
     with transaction.atomic():
         _lock_list(user)
         listed = _listed(user, address)
-        if listed.is_pending:
+        if listed.is_pending or listed.is_suspended:
             raise ValidationError(
                 _("%(address)s can become the default once it is verified.") % {"address": address}
             )
@@ -299,7 +319,7 @@ def _void_proofs(send_as: SendAs) -> None:
         raise ValidationError(
             _("%(address)s is not in your list.") % {"address": send_as.send_as_email}
         )
-    if row.is_pending:
+    if row.wants_proof:
         send_as.proofs.all().delete()
 
 

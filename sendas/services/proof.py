@@ -6,11 +6,9 @@ from smtplib import SMTPException, SMTPRecipientsRefused
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMultiAlternatives
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
@@ -18,6 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from accounts.services.audit import Actor, record_event
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
+from sendas.services.notices import mail
 
 LINK_VALID = timedelta(hours=24)
 CODE_VALID = timedelta(minutes=15)
@@ -39,7 +38,7 @@ def send_proof(send_as: SendAs) -> None:
     with transaction.atomic():
         _lock_limits(send_as)
         row = SendAs.objects.select_for_update(no_key=True).filter(pk=send_as.pk).first()
-        if row is None or not row.is_pending:
+        if row is None or not row.wants_proof:
             raise ValidationError(_("This address is verified already, or was deleted."))
         _check_limits(send_as)
         VerificationMail.objects.create(address=send_as.send_as_email, user=send_as.user)
@@ -107,7 +106,12 @@ def _accept(actor: Actor, proof: OwnershipProof) -> None:
         if send_as is None or not used:
             raise ValidationError(_("This code or link was used already. Have a new one sent."))
         SendAs.objects.filter(pk=send_as.pk).update(
-            verification_status=SendAs.VerificationStatus.ACCEPTED, verified_at=Now()
+            verification_status=SendAs.VerificationStatus.ACCEPTED,
+            verified_at=Now(),
+            asked_at=None,
+            ask_reason="",
+            proof_due_at=None,
+            suspended_at=None,
         )
         record_event(
             actor,
@@ -170,15 +174,4 @@ def _mail(send_as: SendAs, code: str, token: str) -> None:
         "code": f"{code[:4]} {code[4:]}",
         "link": settings.BASE_URL + reverse("sendas:confirm", args=[token]),
     }
-    subject, text, html = (
-        render_to_string(f"sendas/mail/ownership-{part}", context)
-        for part in ("subject.txt", "body-text.txt", "body-html.html")
-    )
-    message = EmailMultiAlternatives(
-        subject.strip(),
-        text,
-        to=[send_as.send_as_email],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
-    )
-    message.attach_alternative(html, "text/html")
-    message.send()
+    mail("ownership", send_as.send_as_email, context)

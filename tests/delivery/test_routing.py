@@ -49,6 +49,10 @@ def pending(gateway=None):
     return OutsideAddress(verified=False, gateway=gateway)
 
 
+def lapsed(gateway=None):
+    return OutsideAddress(verified=True, gateway=gateway, suspended=True)
+
+
 @pytest.mark.parametrize("allowed", [OFF, ON])
 @pytest.mark.parametrize(
     ("from_address", "outside", "suspended", "rule"),
@@ -57,6 +61,9 @@ def pending(gateway=None):
         ("colleague@yourdomain.com", NONE, False, Rule.NOT_OWNED),
         (OUTSIDE, pending(), False, Rule.UNVERIFIED),
         (OUTSIDE, pending(WORKING), False, Rule.UNVERIFIED),
+        (OUTSIDE, lapsed(), False, Rule.ADDRESS_SUSPENDED),
+        (OUTSIDE, lapsed(WORKING), False, Rule.ADDRESS_SUSPENDED),
+        (OUTSIDE, lapsed(BROKEN), False, Rule.ADDRESS_SUSPENDED),
         (PRIMARY, NONE, True, Rule.SUSPENDED),
         (ALIAS, NONE, True, Rule.SUSPENDED),
         (OUTSIDE, verified(WORKING), True, Rule.SUSPENDED),
@@ -67,6 +74,13 @@ def test_refused_whatever_the_policy_says(allowed, from_address, outside, suspen
     assert isinstance(answer, Refusal)
     assert (answer.reply.code, answer.reply.enhanced) == (550, "5.7.1")
     assert answer.explanation.rule == rule
+
+
+def test_a_suspended_address_is_told_how_it_is_mended_and_is_not_owned():
+    answer = ask(OUTSIDE, allowed=ON, outside=lapsed(WORKING))
+    assert "Have a code sent to it under Send mail as" in answer.reply.text
+    account = AccountSnapshot(PRIMARY, outside={OUTSIDE: lapsed()})
+    assert not account.owns(OUTSIDE)
 
 
 @pytest.mark.parametrize("gateway", [NONE, WORKING, BROKEN])

@@ -40,12 +40,21 @@ def make_addresses(chance: random.Random, user: User) -> None:
             send_as_email=f"{chance.choice(['alias', 'outside'])}{number}@{chance.choice(DOMAINS)}",
             verification_status=chance.choice(["", "pending", "accepted", "accepted"]),
         )
+        if send_as.is_accepted and chance.random() < 0.3:
+            suspend_address(send_as)
         if chance.random() < 0.6:
             SmtpMsa.objects.create(
                 send_as=send_as, host="smtp.partner.example", port=chance.choice([465, 587]),
                 security_mode=chance.choice(["ssl", "starttls"]), username="x", key_id="test",
                 ciphertext=b"", refused_at=chance.choice([None, "2026-01-01T00:00Z"]),
             )  # fmt: skip
+
+
+def suspend_address(send_as: SendAs) -> None:
+    long_ago = "2026-01-01T00:00Z"
+    SendAs.objects.filter(pk=send_as.pk).update(
+        asked_at=long_ago, proof_due_at=long_ago, suspended_at=long_ago
+    )
 
 
 def make_domains(chance: random.Random) -> None:

@@ -78,6 +78,7 @@ CHANGES: dict[str, Callable[[User], object]] = {
     "wave": a_wave,
     "address": lambda user: SendAs.objects.create(user=user, send_as_email="a@partner.example"),
     "verified": lambda user: SendAs.objects.update(verification_status="accepted"),
+    "address suspended": lambda user: SendAs.objects.update(suspended_at=None),
     "gateway": gateway,
     "password refused": lambda user: SmtpMsa.objects.update(refused_at="2026-01-01T00:00Z"),
 }
@@ -97,7 +98,7 @@ def test_what_decides_nothing_leaves_every_cache_as_it_is(owner):
     assert authenticate_app_password(owner.primary_address, secret)
     User.objects.update(last_login="2026-01-01T00:00Z")
     SmtpMsa.objects.filter(pk=msa.pk).update(signed_in_at="2026-01-01T00:00Z")
-    SendAs.objects.update(display_name="Somebody")
+    SendAs.objects.update(display_name="Somebody", asked_at=None, proof_due_at=None)
     create_app_password(actor=SYSTEM, user=owner, name="Telephone")
     assert version() == before
 

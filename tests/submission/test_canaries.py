@@ -27,7 +27,9 @@ from delivery.limit_reports import record_limit_reached
 from delivery.models import Delivery, LimitReport
 from delivery.tasks import sweep_limit_reports
 from sendas import upstream
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import OwnerNotice, SendAs, SmtpMsa
+from sendas.services.reproof import ask_again
+from sendas.tasks import sweep_notices, sweep_proofs
 from tests.conftest import PASSWORD
 from tests.processes import WORKER, running, until
 from tests.secrets import Broker, database_dump, found_in
@@ -136,8 +138,11 @@ def test_no_secret_is_told_anywhere(
         password_refused(walk, owner, secrets["app password"])
         record_limit_reached(account_id=owner.pk, window=LimitReport.Window.HOUR, limit=10)
         worker.wait_for(r"\bready\.")
-        sweep_limit_reports.delay()
+        ask_again(send_as=SendAs.objects.get(), reason=SendAs.AskReason.BOUNCE)
+        for task in (sweep_limit_reports, sweep_proofs, sweep_notices):
+            task.delay()
         until(lambda: LimitReport.objects.filter(mailed_at=None).count() == 0, 10)
+        until(lambda: not OwnerNotice.objects.exists(), 10)
         told = rotate()
         for each in wrong:
             each.result(30)
@@ -157,6 +162,7 @@ def test_no_secret_is_told_anywhere(
         assert len(octets) > 40, name
     assert b"sweep_limit_reports" in places["Redis"]
     assert b"mail_limit_report" in places["the log of the worker"]
+    assert b"Prove once more" in places["a message"]
     assert b"/send-as/confirm/[hidden]" in places["the log of the pages"]
     found = {name: found_in(octets, secrets) for name, octets in places.items()}
     # The one place for them: the mail that proves an address.

@@ -17,6 +17,7 @@ from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave, Setting
 from policies.services import apply_wave
 from sendas.models import SendAs
+from sendas.services.reproof import ask_again, suspend_lapsed
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
 
@@ -42,6 +43,13 @@ def remove_address(user: User) -> None:
     SendAs.objects.get(user=user).delete()
 
 
+def let_proof_lapse(user: User) -> None:
+    send_as = SendAs.objects.get(user=user)
+    assert ask_again(send_as=send_as, reason=SendAs.AskReason.BOUNCE)
+    SendAs.objects.update(proof_due_at=timezone.now())
+    assert suspend_lapsed() == 1
+
+
 def apply_due_wave(user: User) -> None:
     """The rollout's own task, with a change that turns gateways off for this account."""
     now = timezone.now()
@@ -57,6 +65,7 @@ CASES = {
     "revoked app password": Case(revoke, "revoked"),
     "suspended account": Case(lambda user: suspend_user(actor=SYSTEM, user=user), "suspended"),
     "removed address": Case(remove_address, "not one of your addresses"),
+    "suspended address": Case(let_proof_lapse, "type it there"),
     "applied wave": Case(apply_due_wave, None),
 }
 
