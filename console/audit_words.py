@@ -37,6 +37,7 @@ EVENTS: dict[str, str | Promise] = {
     "gateway_set": gettext_lazy("Own server given to an address"),
     "outbox_discarded": gettext_lazy("Message in the outbox discarded"),
     "outbox_retried": gettext_lazy("Message in the outbox tried again"),
+    "passwords_wiped": gettext_lazy("Stored passwords of a server wiped"),
     "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),
     "role_assigned": gettext_lazy("Role given"),
     "role_changed": gettext_lazy("Privileges changed"),

@@ -67,6 +67,13 @@ PLACES = [
         "console:administrators",
         None,
     ),
+    Place(
+        _("Stored passwords"),
+        _("How many are stored for which server outside, and wiping all of one server"),
+        _("credential secret smtp host wipe delete breach"),
+        "console:stored_passwords",
+        None,
+    ),
 ]
 
 

@@ -34,6 +34,7 @@ from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
 from console.settings_search import find_places
+from console.stored_passwords_page import stored_passwords_page, wipe_page
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
 from policies.models import GatewayPolicy, PolicyChange
@@ -214,3 +215,17 @@ def _next_change(change: PolicyChange) -> PolicyChange | None:
         .order_by("version")
         .first()
     )
+
+
+@require_safe
+@for_super_administrators
+def stored_passwords(request: AdminRequest) -> HttpResponseBase:
+    """Servers outside, with how many passwords for them are stored."""
+    return stored_passwords_page(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_super_administrators
+def wipe_passwords(request: AdminRequest, host: str) -> HttpResponseBase:
+    """Ask, then wipe all of one server."""
+    return wipe_page(request, host)

@@ -22,7 +22,7 @@ from delivery.headers import route_header
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import Content, read_chunk
 from delivery.queue import Handed, HandOver, Job, Outcome
-from delivery.routing import Refusal, Route, Rule
+from delivery.routing import Refusal, Route
 from delivery.sealing import ContentError
 from delivery.upstreams import Upstreams, is_refused_password
 from sendas.credentials import CredentialError
@@ -199,7 +199,7 @@ def _failed(job: Job, route: Route, failure: SmtpFailure) -> Outcome:
 
 
 def _refused(job: Job, refusal: Refusal) -> Outcome:
-    if refusal.explanation.rule == Rule.GATEWAY_BROKEN:
+    if refusal.credential_id:  # its owner can mend that
         return _later(job, refusal.reply, is_logged=False)._replace(
             state=State.HELD, credential_id=refusal.credential_id
         )

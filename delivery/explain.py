@@ -21,6 +21,9 @@ SENTENCES: dict[str, Callable[[], str]] = {
         "The address has its own server, but gateways are off %(decider)s."
     ),
     Rule.GATEWAY: lambda: _("Gateways are on %(decider)s, and the address has its own server."),
+    Rule.GATEWAY_WIPED: lambda: _(
+        "An administrator had the password for the address's own server deleted."
+    ),
     Rule.GATEWAY_BROKEN: lambda: _("The address's own server no longer accepts the password."),
     Rule.OUR_SERVERS_INSTEAD: lambda: _(
         "The address's own server did not work, and its unit lets our servers carry it then."

@@ -190,7 +190,7 @@ def _record(actor: Actor, name: str, message: OutboxMessage) -> None:
 
 
 def release_mended() -> int:
-    """Make due what is held for a credential that is no longer refused, or no longer there."""
+    """Make due what is held for a credential that may work again, or is no longer there."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -198,7 +198,8 @@ def release_mended() -> int:
              WHERE held.state = 'held' AND held.next_attempt_at > now()
                AND NOT EXISTS (SELECT FROM sendas_smtpmsa server
                                 WHERE server.credential_id = held.credential_id
-                                  AND server.refused_at IS NOT NULL)
+                                  AND (server.refused_at IS NOT NULL
+                                       OR server.wiped_at IS NOT NULL))
             """
         )
         return int(cursor.rowcount)

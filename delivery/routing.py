@@ -27,6 +27,7 @@ class Rule(StrEnum):
     GATEWAY_OFF = "gateway_off"
     GATEWAY = "gateway"
     GATEWAY_BROKEN = "gateway_broken"
+    GATEWAY_WIPED = "gateway_wiped"
     OUR_SERVERS_INSTEAD = "our_servers_instead"
     REPORT = "report"
 
@@ -38,11 +39,16 @@ class RouteKind(StrEnum):
 
 @dataclass(frozen=True)
 class Gateway:
-    """An address's own server, whose credential is named by id only."""
+    """An address's own server, whose credential is named by id only.
+
+    `works`: a password is stored, and not known to be refused. `wiped`: the reason where an
+    administrator had it deleted.
+    """
 
     server: Server
     credential_id: UUID
     works: bool = True
+    wiped: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class Route:
 class Refusal:
     """No route: what the mail program hears, unless the message may wait for a better answer.
 
-    `credential_id` is the one that its server refuses, where that is the reason.
+    `credential_id` is the one that does not work, where that is the reason.
     """
 
     reply: Reply
@@ -236,14 +242,22 @@ class _Case:
         )
 
     def without(self, gateway: Gateway) -> Route | Refusal:
-        """The gateway's server has refused its password before."""
+        """No password for it is stored any more, or its server has refused that before."""
         if self.settings.on_failure == GatewayFailure.OUR_SERVERS:
             return self.on_behalf(Rule.OUR_SERVERS_INSTEAD)
-        refusal = self.refuse(
-            Rule.GATEWAY_BROKEN,
-            f"{gateway.server.host} no longer accepts the stored password for "
-            f"{self.from_address}. Nothing was sent. Enter the new password under Send mail as.",
-        )
+        if gateway.wiped:
+            refusal = self.refuse(
+                Rule.GATEWAY_WIPED,
+                f"Your administrator had the stored password for {gateway.server.host} deleted. "
+                "Nothing was sent. Enter the password again under Send mail as.",
+            )
+        else:
+            refusal = self.refuse(
+                Rule.GATEWAY_BROKEN,
+                f"{gateway.server.host} no longer accepts the stored password for "
+                f"{self.from_address}. Nothing was sent. Enter the new password under Send mail "
+                "as.",
+            )
         return replace(
             refusal,
             credential_id=gateway.credential_id,

@@ -41,7 +41,7 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
     if msa is None or split_address(row.send_as_email)[1] in inside:
         return OutsideAddress(verified=row.is_accepted, suspended=row.is_suspended)
     server = Server(msa.host, msa.port, Security(msa.security_mode))
-    gateway = Gateway(server, msa.credential_id, works=msa.refused_at is None)
+    gateway = Gateway(server, msa.credential_id, works=msa.works, wiped=not msa.has_password)
     return OutsideAddress(row.is_accepted, gateway, row.is_suspended)
 
 

@@ -31,7 +31,9 @@ SELECT account.primary_address, account.suspended, account.cohort,
                    outside.send_as_email,
                    outside.verification_status = '{SendAs.VerificationStatus.ACCEPTED}',
                    outside.suspended_at IS NOT NULL,
-                   msa.host, msa.port, msa.security_mode, msa.credential_id, msa.refused_at IS NULL,
+                   msa.host, msa.port, msa.security_mode, msa.credential_id,
+                   msa.refused_at IS NULL AND msa.wiped_at IS NULL,
+                   msa.wiped_at IS NOT NULL,
                    EXISTS(SELECT FROM accounts_domain inside
                            WHERE inside.name = substring(outside.send_as_email, '[^@]*$'))))
           FROM sendas_sendas outside
@@ -98,13 +100,15 @@ def _outside(
     security: str,
     credential_id: str,
     works: bool,  # noqa: FBT001
+    wiped: bool,  # noqa: FBT001
     inside: bool,  # noqa: FBT001
 ) -> OutsideAddress:
     # A domain that became the organisation's own has no gateways any more.
     if host is None or inside:
         return OutsideAddress(verified, suspended=suspended)
     server = Server(host, port, Security(security))
-    return OutsideAddress(verified, Gateway(server, UUID(credential_id), works), suspended)
+    gateway = Gateway(server, UUID(credential_id), works, wiped)
+    return OutsideAddress(verified, gateway, suspended)
 
 
 def _settings(

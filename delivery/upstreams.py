@@ -110,11 +110,11 @@ def is_refused_password(failure: SmtpFailure, route: Route) -> bool:
 
 
 def load_usable_credential(credential_id: UUID) -> Credential:
-    """User name and password of a gateway, unless the server has refused them before.
+    """User name and password of a gateway, unless they are known not to work.
 
     Raises SmtpFailure for that; SmtpMsa.DoesNotExist, CredentialError.
     """
     msa = SmtpMsa.objects.get(credential_id=credential_id)
-    if msa.refused_at:
+    if not msa.works:
         raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
     return Credential(msa.username, gateway_password(msa))

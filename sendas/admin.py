@@ -29,6 +29,7 @@ class SmtpMsaInline(SupportInline):
         "signed_in_at",
         "refused_at",
         "refusal",
+        "wiped_at",
     )
 
 
@@ -37,8 +38,13 @@ class ServerFilter(admin.SimpleListFilter):
     parameter_name = "server"
     conditions: ClassVar[dict[str, dict[str, object]]] = {
         "none": {"smtp_msa": None},
-        "works": {"smtp_msa__isnull": False, "smtp_msa__refused_at": None},
+        "works": {
+            "smtp_msa__isnull": False,
+            "smtp_msa__refused_at": None,
+            "smtp_msa__wiped_at": None,
+        },
         "stopped": {"smtp_msa__refused_at__isnull": False},
+        "wiped": {"smtp_msa__wiped_at__isnull": False},
     }
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
@@ -46,6 +52,7 @@ class ServerFilter(admin.SimpleListFilter):
             ("none", _("None")),
             ("works", _("Accepts the password")),
             ("stopped", _("Refused the password")),
+            ("wiped", _("Its password was wiped")),
         ]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[SendAs]) -> QuerySet[SendAs]:

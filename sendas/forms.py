@@ -175,7 +175,7 @@ class ServerForm(forms.Form):
         super().__init__(data, initial=kept)
         port = self.fields["port"]
         port.choices = _port_choices(msa)  # type: ignore[attr-defined]
-        self.fields["password"].required = msa is None
+        self.fields["password"].required = msa is None or not msa.has_password
         self.test_error: ConnectionTestError | None = None
 
     def clean_host(self) -> str:

@@ -139,6 +139,11 @@ class SendAs(models.Model):
         return self.is_pending or self.is_asked_again
 
 
+class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
+    def with_password(self) -> "SmtpMsaQuerySet":
+        return self.filter(wiped_at=None)
+
+
 class SmtpMsa(models.Model):
     """The gateway of a send-as address: its own SMTP server and the credential for it.
 
@@ -166,13 +171,33 @@ class SmtpMsa(models.Model):
     # Set when the server refused the password: nothing is tried again until a new one is tested.
     refused_at = models.DateTimeField(_("password refused"), null=True, editable=False)
     refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
+    # Set when an administrator had the passwords of this host wiped; the rest is kept.
+    wiped_at = models.DateTimeField(_("password wiped"), null=True, editable=False)
+
+    objects = SmtpMsaQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("SMTP server of an address")
         verbose_name_plural = _("SMTP servers of addresses")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(wiped_at=None) | Q(ciphertext=b"", key_id="", refused_at=None),
+                name="nothing_is_left_of_a_wiped_password",
+            )
+        ]
+        indexes = [models.Index(fields=["host"], condition=Q(wiped_at=None), name="stored_by_host")]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def has_password(self) -> bool:
+        return self.wiped_at is None
+
+    @property
+    def works(self) -> bool:
+        """Whether a password is stored that is not known to be refused."""
+        return self.has_password and self.refused_at is None
 
 
 class OwnershipProof(models.Model):
@@ -281,17 +306,19 @@ class OwnerNoticeQuerySet(models.QuerySet["OwnerNotice"]):
 
 
 class OwnerNotice(models.Model):
-    """A mail that an account has to get about one of its addresses; gone once it has left.
+    """A mail that an account has to get about its addresses; gone once it has left.
 
-    `kind` names the templates.
+    `kind` names the templates; it is about one address, or all at one host.
     """
 
     class Kind(models.TextChoices):
         PROVE_AGAIN = "prove-again", _("To be proved again")
         ADDRESS_SUSPENDED = "address-suspended", _("Suspended")
+        PASSWORDS_WIPED = "passwords-wiped", _("Passwords wiped")
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    send_as = models.ForeignKey(SendAs, on_delete=models.CASCADE, related_name="+")
+    send_as = models.ForeignKey(SendAs, on_delete=models.CASCADE, null=True, related_name="+")
+    host = models.CharField(max_length=253, blank=True)
     kind = models.CharField(max_length=20, choices=Kind.choices)
     next_try_at = models.DateTimeField(db_default=Now(), db_index=True)
 

@@ -18,7 +18,7 @@ from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
 from delivery.models import Delivery, OutboxMessage
 from policies.models import GatewayPolicy
-from sendas.models import MailDomain
+from sendas.models import MailDomain, SmtpMsa
 from sendas.services.proof import send_proof
 from tests.console.rows import save_value
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
@@ -97,6 +97,10 @@ TABLE = {
         {"privileges": "reports"},
     ),
     "console/apps/mail/": Row(administrators(200)),
+    "console/stored-passwords/": Row(super_administrators(200)),
+    "console/stored-passwords/<str:host>/": Row(
+        super_administrators(200), super_administrators("/console/stored-passwords/")
+    ),
     "console/audit/": Row(report_readers(200)),
     "console/audit/download\\.(?P<kind>csv|json)": Row(report_readers(200)),
     "console/search/": Row(any_administrator(200)),
@@ -248,7 +252,10 @@ def world(
 ) -> World:  # fmt: skip
     send_as = make_pending(owner)
     send_proof(send_as)
-    make_send_as(owner, address=SECOND)
+    SmtpMsa.objects.create(
+        send_as=make_send_as(owner, address=SECOND), host="smtp.partnerdomain.com", port=587,
+        security_mode="starttls", username="x", key_id="x", ciphertext=b"x",
+    )  # fmt: skip
     app_password, _secret = create_app_password(actor=SYSTEM, user=owner, name="Phone")
     change = save_value(user=super_admin, unit=organisation.sales, value={"allowed": True})
     delivery = Delivery.objects.create(account=owner, account_address=owner.primary_address)
@@ -272,7 +279,7 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "OWNER_UNIT": owner.unit_id,
-            "kind": "csv",
+            "kind": "csv", "host": "smtp.partnerdomain.com",
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
             "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",

@@ -45,7 +45,7 @@ def _words(account: AccountSnapshot, address: str, settings: AppliedSettings) ->
     answer = decide(account, address, settings)
     reason = explain(answer.explanation)
     if isinstance(answer, Refusal):
-        if answer.explanation.rule == Rule.GATEWAY_BROKEN:
+        if answer.explanation.rule in {Rule.GATEWAY_BROKEN, Rule.GATEWAY_WIPED}:
             gateway = account.outside[address].gateway
             return RouteWords("stopped", gateway.server.host if gateway else "", "", reason)
         return RouteWords("", "", "", reason)

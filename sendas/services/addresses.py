@@ -297,6 +297,8 @@ def _with_stored_password(send_as: SendAs, gateway: GatewaySettings) -> GatewayS
     if gateway.password:
         return gateway
     msa = SmtpMsa.objects.filter(send_as=send_as).first()
+    if msa and not msa.has_password:
+        raise ValidationError({"password": _("Type the password: the stored one was deleted.")})
     if msa is None or _binding(send_as.pk, msa) != _binding(send_as.pk, gateway):
         raise ValidationError(
             {"password": _("Type the password: the stored one belongs to another server or user.")}
@@ -339,6 +341,7 @@ def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
             "signed_in_at": Now(),
             "refused_at": None,
             "refusal": "",
+            "wiped_at": None,
         },
     )
 

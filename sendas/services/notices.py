@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts.services.people import own_addresses
-from sendas.models import OwnerNotice
+from sendas.models import OwnerNotice, SendAs
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +56,31 @@ def mail_notice(notice_id: int) -> None:
 
 
 def _is_news(notice: OwnerNotice) -> bool:
-    """Not where it was proved meanwhile, or became an alias, which needs no proof."""
+    """Not where it was mended meanwhile, or the address became an alias, which needs no proof."""
+    if notice.send_as is None:
+        return bool(_wiped_addresses(notice))
     wanted = {
-        OwnerNotice.Kind.PROVE_AGAIN: notice.send_as.is_asked_again
-        and not notice.send_as.is_suspended,
+        OwnerNotice.Kind.PROVE_AGAIN: not notice.send_as.is_suspended,
         OwnerNotice.Kind.ADDRESS_SUSPENDED: notice.send_as.is_suspended,
     }[OwnerNotice.Kind(notice.kind)]
-    return wanted and notice.send_as.send_as_email not in own_addresses(notice.user)
+    is_own = notice.send_as.send_as_email in own_addresses(notice.user)
+    return wanted and notice.send_as.is_asked_again and not is_own
+
+
+def _wiped_addresses(notice: OwnerNotice) -> list[SendAs]:
+    at_host = notice.user.send_as.filter(smtp_msa__host=notice.host)
+    return list(at_host.filter(smtp_msa__wiped_at__isnull=False))
 
 
 def _mail(notice: OwnerNotice) -> None:
-    send_as = notice.send_as
-    context = {
-        "send_as": send_as,
-        "user": notice.user,
-        "bounced": send_as.ask_reason == send_as.AskReason.BOUNCE,
-        "link": f"{settings.BASE_URL}{reverse('sendas:list')}#address-{send_as.pk}",
-    }
+    link = settings.BASE_URL + reverse("sendas:list")
+    context: dict[str, Any] = {"user": notice.user, "link": link}
+    if notice.send_as:
+        context |= {
+            "send_as": notice.send_as,
+            "bounced": notice.send_as.ask_reason == SendAs.AskReason.BOUNCE,
+            "link": f"{link}#address-{notice.send_as.pk}",
+        }
+    else:
+        context |= {"host": notice.host, "addresses": _wiped_addresses(notice)}
     mail(notice.kind, notice.user.primary_address, context)

@@ -25,7 +25,7 @@ class Progress(NamedTuple):
 
 
 def on_old_keys() -> QuerySet[SmtpMsa]:
-    return SmtpMsa.objects.exclude(key_id=current_key_id())
+    return SmtpMsa.objects.with_password().exclude(key_id=current_key_id())
 
 
 def rotate_credentials() -> Iterator[Progress]:

@@ -3,11 +3,14 @@
 import pytest
 from django.db.models.functions import Now
 
+from accounts.services.audit import SYSTEM
 from delivery.models import OutboxMessage
 from delivery.outbox import release_mended
 from policies.models import AppliedPolicy
 from sendas.credentials import Binding, seal
-from sendas.models import SmtpMsa
+from sendas.models import SendAs, SmtpMsa
+from sendas.services.reproof import ask_again, suspend_lapsed
+from sendas.services.wiping import wipe_passwords
 from tests.delivery.outbox import RECIPIENT, deliver, put
 from tests.sendas.conftest import CANARY, PARTNER, make_send_as
 
@@ -76,6 +79,36 @@ def test_a_refused_password_is_tried_once_however_many_wait(owner, send_as, part
     deliver()
     assert {only(message).state for message in messages} == {State.SENT}
     assert relay.taken == []
+
+
+def test_a_wiped_password_holds_what_waits_until_it_is_typed_again(owner, send_as, partner, relay):
+    messages = [put(owner, from_address=PARTNER, subject=f"{number}") for number in range(9)]
+    wipe_passwords(actor=SYSTEM, host="localhost")
+    deliver()
+    assert {only(message).state for message in messages} == {State.HELD}
+    assert "Enter the password again" in only(messages[0]).last_reply
+    assert release_mended() == 0
+    keep_gateway(send_as, partner.port)
+    assert release_mended() == 9
+    deliver()
+    assert {only(message).state for message in messages} == {State.SENT}
+    assert set(partner.tried) == {CANARY}
+    assert relay.taken == []
+
+
+def test_what_waits_from_an_address_that_is_suspended_fails_and_its_author_hears_why(
+    owner, send_as, partner, relay
+):
+    message = put(owner, from_address=PARTNER)
+    assert ask_again(send_as=send_as, reason=SendAs.AskReason.BOUNCE)
+    SendAs.objects.update(proof_due_at=Now())
+    assert suspend_lapsed() == 1
+    deliver()
+    assert only(message).state == State.FAILED
+    [report] = relay.taken
+    assert report.recipients == [owner.primary_address]
+    assert b"not proved again in time" in report.content
+    assert partner.tried == []
 
 
 def test_what_is_held_to_the_end_has_failed_and_its_author_hears_why(

@@ -24,6 +24,7 @@ RELAY = Server("relay.yourdomain.com", 587, Security.STARTTLS)
 PARTNER = Server("smtp.partner.example", 587, Security.STARTTLS)
 CREDENTIAL = UUID(int=7)
 WORKING, BROKEN = Gateway(PARTNER, CREDENTIAL), Gateway(PARTNER, CREDENTIAL, works=False)
+WIPED = Gateway(PARTNER, CREDENTIAL, works=False, wiped=True)
 NONE, OFF, ON = None, False, True
 
 
@@ -76,6 +77,19 @@ def test_refused_whatever_the_policy_says(allowed, from_address, outside, suspen
     assert answer.explanation.rule == rule
 
 
+def test_a_wiped_password_is_as_a_broken_gateway_but_in_its_words():
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(WIPED))
+    assert isinstance(answer, Refusal)
+    assert answer.explanation.rule == Rule.GATEWAY_WIPED
+    assert "Enter the password again under Send mail as" in answer.reply.text
+    held = ask(OUTSIDE, allowed=ON, outside=verified(WIPED), on_failure=GatewayFailure.HOLD)
+    assert isinstance(held, Refusal)
+    assert (held.may_wait, held.credential_id) == (True, CREDENTIAL)
+    ours = ask(OUTSIDE, allowed=ON, outside=verified(WIPED), on_failure=GatewayFailure.OUR_SERVERS)
+    assert isinstance(ours, Route)
+    assert ours.sender == PRIMARY
+
+
 def test_a_suspended_address_is_told_how_it_is_mended_and_is_not_owned():
     answer = ask(OUTSIDE, allowed=ON, outside=lapsed(WORKING))
     assert "Have a code sent to it under Send mail as" in answer.reply.text
@@ -104,6 +118,7 @@ def test_own_addresses_leave_by_our_servers_as_themselves(allowed, gateway, addr
         (ON, NONE, Rule.NO_GATEWAY),
         (OFF, WORKING, Rule.GATEWAY_OFF),
         (OFF, BROKEN, Rule.GATEWAY_OFF),
+        (OFF, WIPED, Rule.GATEWAY_OFF),
     ],
 )
 def test_without_a_gateway_in_force_our_servers_say_on_whose_behalf(allowed, gateway, rule):

@@ -48,6 +48,10 @@ def make_addresses(chance: random.Random, user: User) -> None:
                 security_mode=chance.choice(["ssl", "starttls"]), username="x", key_id="test",
                 ciphertext=b"", refused_at=chance.choice([None, "2026-01-01T00:00Z"]),
             )  # fmt: skip
+            if chance.random() < 0.2:
+                SmtpMsa.objects.filter(send_as=send_as).update(
+                    wiped_at="2026-01-01T00:00Z", key_id="", refused_at=None
+                )
 
 
 def suspend_address(send_as: SendAs) -> None:

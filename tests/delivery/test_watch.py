@@ -80,6 +80,7 @@ CHANGES: dict[str, Callable[[User], object]] = {
     "verified": lambda user: SendAs.objects.update(verification_status="accepted"),
     "address suspended": lambda user: SendAs.objects.update(suspended_at=None),
     "gateway": gateway,
+    "password wiped": lambda user: SmtpMsa.objects.update(wiped_at=None),
     "password refused": lambda user: SmtpMsa.objects.update(refused_at="2026-01-01T00:00Z"),
 }
 

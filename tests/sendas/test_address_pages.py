@@ -12,6 +12,7 @@ from sendas.forms import ServerForm
 from sendas.models import ConnectionTest, SendAs, SmtpMsa
 from sendas.services.addresses import delete_address, gateway_password, set_gateway
 from sendas.services.proof import send_proof
+from sendas.services.wiping import wipe_passwords
 from tests.sendas.conftest import (
     CANARY,
     PARTNER,
@@ -294,6 +295,15 @@ def test_a_refused_server_changes_no_detail_either(user, with_gateway, partner):
     assert 'value="New Name"' in html
     assert "mistyped-9f" not in html
     assert SendAs.objects.get().display_name == "User Name"
+
+
+def test_after_a_wipe_the_page_does_not_say_that_a_password_is_kept(user, with_gateway, partner):
+    wipe_passwords(actor=SYSTEM, host="localhost")
+    page = edit_page(with_gateway)
+    assert "leave empty to keep the stored one" not in user.get(page).content.decode()
+    fields = DETAILS | server_fields(partner.port, username="somebody.else", password="")
+    answer = user.post(page, fields)
+    assert "Type the password for this server" in answer.content.decode()
 
 
 def test_by_our_servers_wipes_server_and_password(user, with_gateway):

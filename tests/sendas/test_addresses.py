@@ -34,6 +34,7 @@ from sendas.services.addresses import (
 from sendas.services.allowance import gateway_allowance
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import send_proof
+from sendas.services.wiping import wipe_passwords
 from tests.sendas.conftest import (
     CANARY,
     PARTNER,
@@ -303,6 +304,18 @@ def test_an_empty_password_keeps_the_stored_one_for_the_same_server_only(owner, 
             set_to(send_as, gateway_at(partner.port)._replace(**change, password=""))
         assert "Type the password" in refusal.value.message_dict["password"][0]
     assert partner.tried == [CANARY, CANARY]
+
+
+def test_a_wiped_password_is_asked_for_and_the_new_one_works(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    wipe_passwords(actor=SYSTEM, host="localhost")
+    with pytest.raises(ValidationError) as refusal:
+        set_to(send_as, gateway_at(partner.port, password=""))
+    assert "the stored one was deleted" in refusal.value.message_dict["password"][0]
+    set_to(send_as, gateway_at(partner.port))
+    assert SmtpMsa.objects.get().works
+    assert gateway_password(SmtpMsa.objects.get()) == CANARY
 
 
 def test_a_stored_password_that_can_not_be_read_is_asked_for_again(owner, allowed, partner):

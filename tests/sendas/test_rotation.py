@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from accounts.models import AuditEvent
 from sendas.credentials import Binding, key_ring, seal
@@ -96,6 +97,14 @@ def test_a_second_run_finds_nothing_to_do(owner, use_keys):
     assert rotate() == "All passwords are under the key new.\n"
     assert bytes(SmtpMsa.objects.get().ciphertext) == ciphertext
     assert AuditEvent.objects.filter(name="credentials_rotated").count() == 1
+
+
+def test_a_wiped_password_is_none(owner, use_keys):
+    wiped, _kept = make_gateways(owner, 2)
+    SmtpMsa.objects.filter(pk=wiped.pk).update(wiped_at=Now(), key_id="", ciphertext=b"")
+    use_keys("new", "old")
+    rotate()
+    assert AuditEvent.objects.get(name="credentials_rotated").details == {"rotated": 1}
 
 
 def test_a_password_whose_key_is_gone_is_told_and_kept(owner, use_keys):

@@ -282,7 +282,12 @@ def look_around(walk: Walk, owner: User, reader: User) -> None:
     for url in {page_of(row, page) for row in rows for page in ("change", "changelist")}:
         walk.get(url)
     if reader.is_super_admin:
-        for url in ("/console/", "/console/audit/", "/console/audit/download.csv"):
+        for url in (
+            "/console/",
+            "/console/stored-passwords/",
+            "/console/audit/",
+            "/console/audit/download.csv",
+        ):
             walk.get(url)
         suspend_user(actor=SYSTEM, user=owner)
         restore_user(actor=SYSTEM, user=owner)

@@ -18,6 +18,7 @@ from policies.models import PolicyChange, RolloutWave, Setting
 from policies.services import apply_wave
 from sendas.models import SendAs
 from sendas.services.reproof import ask_again, suspend_lapsed
+from sendas.services.wiping import wipe_passwords
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
 
@@ -50,6 +51,10 @@ def let_proof_lapse(user: User) -> None:
     assert suspend_lapsed() == 1
 
 
+def wipe(user: User) -> None:
+    assert wipe_passwords(actor=SYSTEM, host="localhost").addresses == 1
+
+
 def apply_due_wave(user: User) -> None:
     """The rollout's own task, with a change that turns gateways off for this account."""
     now = timezone.now()
@@ -66,6 +71,7 @@ CASES = {
     "suspended account": Case(lambda user: suspend_user(actor=SYSTEM, user=user), "suspended"),
     "removed address": Case(remove_address, "not one of your addresses"),
     "suspended address": Case(let_proof_lapse, "type it there"),
+    "wiped password": Case(wipe, "Enter the password again"),
     "applied wave": Case(apply_due_wave, None),
 }
 
