@@ -39,6 +39,7 @@ EVENTS: dict[str, str | Promise] = {
     "outbox_retried": gettext_lazy("Message in the outbox tried again"),
     "passwords_wiped": gettext_lazy("Stored passwords of a server wiped"),
     "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),
+    "reply_from_chosen": gettext_lazy("Address for replies chosen"),
     "role_assigned": gettext_lazy("Role given"),
     "role_changed": gettext_lazy("Privileges changed"),
     "role_removed": gettext_lazy("Role taken away"),

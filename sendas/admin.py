@@ -93,6 +93,7 @@ class SendAsAdmin(SupportAdmin):
         "user",
         "display_name",
         "reply_to_address",
+        "signature",
         "treat_as_alias",
         "is_default",
         "verification_status",

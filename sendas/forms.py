@@ -9,12 +9,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
-from sendas.models import SendAs, SmtpMsa
-from sendas.services.addresses import Details, clean_new_address
+from sendas.models import ReplyFrom, SendAs, SmtpMsa
+from sendas.services.addresses import Details, Signature, clean_new_address
 from sendas.services.connection import GatewaySettings
 from sendas.services.discovery import Proposal
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import CODE_DIGITS
+from sendas.services.signatures import signature_for_box, signature_from_box
 from smtp.address import AddressError, normalise_address
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
@@ -69,6 +70,25 @@ class _ReplyToField(forms.CharField):
             raise ValidationError(str(error)) from error
 
 
+class _SignatureField(forms.CharField):
+    """Text, or HTML of which only formatting is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=gettext_lazy("Signature"),
+            required=False,
+            widget=forms.Textarea(attrs={"rows": 4}),
+            help_text=gettext_lazy(
+                "Text, or HTML with formatting, links and pictures on the web; scripts and styles "
+                "are left out. It is kept here for programs that ask for it, and put into no "
+                "message: set it in your mail program too."
+            ),
+        )
+
+    def clean(self, value: Any) -> Signature:
+        return signature_from_box(str(super().clean(value)))
+
+
 def _alias_field() -> forms.BooleanField:
     return forms.BooleanField(
         label=gettext_lazy("Treat as an alias"), required=False, help_text=TREAT_AS_ALIAS_HELP
@@ -86,12 +106,14 @@ class AddressForm(forms.Form):
         error_messages={"required": gettext_lazy("Type the address you want to send from.")},
     )
     reply_to_address = _ReplyToField()
+    signature = _SignatureField()
     treat_as_alias = _alias_field()
 
     use_required_attribute = False
 
     def __init__(self, user: User, data: Any, initial: dict[str, Any]) -> None:
-        super().__init__(data, initial=initial)
+        boxed = signature_for_box(initial.get("signature", ""))
+        super().__init__(data, initial=initial | {"signature": boxed})
         self.user = user
 
     def clean_address(self) -> str:
@@ -103,6 +125,7 @@ class DetailsForm(forms.Form):
 
     display_name = _name_field()
     reply_to_address = _ReplyToField()
+    signature = _SignatureField()
     treat_as_alias = _alias_field()
 
     use_required_attribute = False
@@ -214,6 +237,17 @@ class ServerForm(forms.Form):
             self.add_error(refusal.field, _("See the connection test on this page."))
         else:
             self.add_error(None, refusal)
+
+
+class ReplyForm(forms.Form):
+    """Which address an answer is written from."""
+
+    reply_from = forms.ChoiceField(
+        label=gettext_lazy("When you reply, write from"),
+        choices=ReplyFrom.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choose one of the two.")},
+    )
 
 
 class CodeForm(forms.Form):

@@ -56,6 +56,7 @@ class SendAs(models.Model):
     )
     display_name = models.CharField(_("name"), max_length=200, blank=True)
     reply_to_address = models.EmailField(_("reply-to address"), max_length=254, blank=True)
+    signature = models.TextField(_("signature"), blank=True)
     treat_as_alias = models.BooleanField(_("treat as an alias"), default=True)
     is_default = models.BooleanField(_("default"), default=False)
     verification_status = models.CharField(
@@ -137,6 +138,21 @@ class SendAs(models.Model):
     def wants_proof(self) -> bool:
         """Whether a code for it is worth anything."""
         return self.is_pending or self.is_asked_again
+
+
+class ReplyFrom(models.TextChoices):
+    RECEIVED = "received", _("The address that the message was sent to")
+    DEFAULT = "default", _("Your default address")
+
+
+class ReplySetting(models.Model):
+    """What an account chose for its answers; without a row, the address that was written to."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    reply_from = models.CharField(max_length=8, choices=ReplyFrom.choices)
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.reply_from}"
 
 
 class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):

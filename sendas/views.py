@@ -24,9 +24,10 @@ from sendas.forms import (
     AddressForm,
     CodeForm,
     DetailsForm,
+    ReplyForm,
     ServerForm,
 )
-from sendas.models import SendAs
+from sendas.models import ReplyFrom, SendAs
 from sendas.services.acceptance import judge_address, judge_list
 from sendas.services.addresses import (
     OUTSIDE_LIMIT,
@@ -34,11 +35,13 @@ from sendas.services.addresses import (
     ListedAddress,
     add_address,
     change_details,
+    choose_reply_from,
     delete_address,
     list_addresses,
     make_default,
     may_have_gateway,
     remove_gateway,
+    reply_from,
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
@@ -47,6 +50,7 @@ from sendas.services.discovery import Proposal, propose_settings
 from sendas.services.domain_questions import ask_for_page
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
+from sendas.services.signatures import signature_for_box
 from smtp.address import split_address
 
 page = require_http_methods(["GET", "HEAD", "POST"])
@@ -61,6 +65,8 @@ def address_list(request: SignedInRequest) -> HttpResponse:
     if "discard" in request.POST:
         drop_draft(request, request.POST["discard"])
         return redirect("sendas:list")
+    if "reply_from" in request.POST:
+        return _choose_reply(request)
     for action, act in LIST_ACTIONS.items():
         if action in request.POST:
             return act(request, listed_address(request, request.POST[action]))
@@ -74,6 +80,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     listing = list_addresses(request.user)
     accepted = judge_list(request.user, listing)
     context = {
+        "reply_form": ReplyForm(initial={"reply_from": reply_from(request.user)}),
         "rows": [
             (listed, _code_form(listed, refused), accepted.get(listed.address))
             for listed in listing
@@ -90,6 +97,16 @@ def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | No
     if refused and refused.send_as == listed.row:
         return refused
     return CodeForm(listed.row) if listed.wants_proof and listed.row else None
+
+
+def _choose_reply(request: SignedInRequest) -> HttpResponse:
+    form = ReplyForm(request.POST)
+    if not form.is_valid():
+        raise BadRequest("None of the two ways to reply.")
+    choice = ReplyFrom(form.cleaned_data["reply_from"])
+    choose_reply_from(actor=actor_of(request), user=request.user, choice=choice)
+    messages.success(request, _("Saved: %s") % choice.label)
+    return redirect("sendas:list")
 
 
 def _make_default(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
@@ -195,7 +212,7 @@ def _add(
         actor=actor_of(request),
         user=request.user,
         address=draft["address"],
-        details=Details(draft["display_name"], draft["reply_to_address"], draft["treat_as_alias"]),
+        details=Details(**{name: draft[name] for name in Details._fields if name in draft}),
         gateway=gateway,
     )
     drop_draft(request, draft["address"])
@@ -339,6 +356,7 @@ def _details_of(listed: ListedAddress) -> dict[str, Any]:
     return {
         "display_name": listed.display_name,
         "reply_to_address": row.reply_to_address if row else "",
+        "signature": signature_for_box(row.signature) if row else "",
         "treat_as_alias": row.treat_as_alias if row else True,
     }
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NewType
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -16,12 +16,14 @@ from accounts.services.people import own_addresses
 from policies.models import Setting
 from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
-from sendas.models import OwnershipProof, SendAs, SmtpMsa
+from sendas.models import OwnershipProof, ReplyFrom, ReplySetting, SendAs, SmtpMsa
 from sendas.services.connection import GatewaySettings, check_connection
 from sendas.services.mail_domains import note_domain
 from smtp.address import AddressError, normalise_address
 
 OUTSIDE_LIMIT = 99  # per account
+# HTML as sendas.services.signatures has cleaned it: nothing else may be kept.
+Signature = NewType("Signature", str)
 
 
 class ListedAddress(NamedTuple):
@@ -71,6 +73,7 @@ class Details(NamedTuple):
     display_name: str
     reply_to_address: str = ""
     treat_as_alias: bool = True
+    signature: Signature = Signature("")
 
 
 def list_addresses(user: User) -> list[ListedAddress]:
@@ -232,6 +235,27 @@ def make_default(*, actor: Actor, user: User, address: str) -> None:
         record_event(
             actor, "send_as_default", address, unit=user.unit, account=user.primary_address
         )
+
+
+def reply_from(user: User) -> ReplyFrom:
+    """Which address an answer of the account is written from."""
+    chosen = ReplySetting.objects.filter(user=user).first()
+    return ReplyFrom(chosen.reply_from) if chosen else ReplyFrom.RECEIVED
+
+
+def choose_reply_from(*, actor: Actor, user: User, choice: ReplyFrom) -> None:
+    with transaction.atomic():
+        old = reply_from(user)
+        ReplySetting.objects.update_or_create(user=user, defaults={"reply_from": choice})
+        if choice != old:
+            record_event(
+                actor,
+                "reply_from_chosen",
+                user.primary_address,
+                unit=user.unit,
+                old=old,
+                new=choice,
+            )
 
 
 def delete_address(*, actor: Actor, send_as: SendAs) -> None:

@@ -6,12 +6,18 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
 from policies.models import Setting
 from policies.services import apply_now, apply_wave, change_policy, database_now, pause
-from sendas.models import MailDomain, SendAs, SmtpMsa
-from sendas.services.addresses import list_addresses, record_refusal, set_gateway
+from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
+from sendas.services.addresses import (
+    list_addresses,
+    record_refusal,
+    reply_from,
+    set_gateway,
+)
 from sendas.services.proof import send_proof
 from tests.sendas.conftest import (
     PARTNER,
@@ -276,6 +282,20 @@ def test_the_default_is_made_by_its_button(client, page, owner):
     answer = client.post(LIST, {"make_default": "b@partnerdomain.com"}, follow=True)
     assert "once it is verified" in answer.content.decode()
     assert [each.address for each in list_addresses(owner) if each.is_default] == [PARTNER]
+
+
+def test_the_address_for_replies_is_chosen_and_kept(client, page, owner):
+    assert reply_from(owner) == ReplyFrom.RECEIVED
+    assert re.search(r'value="received"[^>]* checked', page())
+    saved = client.post(LIST, {"reply_from": "default"}, follow=True)
+    assert "Saved: Your default address" in saved.content.decode()
+    assert reply_from(owner) == ReplyFrom.DEFAULT
+    assert re.search(r'value="default"[^>]* checked', page())
+    event = AuditEvent.objects.get(name="reply_from_chosen")
+    assert event.details == {"old": "received", "new": "default"}
+    client.post(LIST, {"reply_from": "default"})
+    assert AuditEvent.objects.filter(name="reply_from_chosen").count() == 1
+    assert client.post(LIST, {"reply_from": "nobody"}).status_code == 400
 
 
 @pytest.mark.parametrize("action", ["make_default", "confirm", "send_again"])
