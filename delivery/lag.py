@@ -21,8 +21,9 @@ def outbox_depth() -> dict[str, Waiting]:
     rows = (
         OutboxMessage.objects.filter(state__in=OutboxMessage.UNDER_WAY)
         .order_by()
-        .values_list("state")
-        .annotate(Count("pk"), Max(age))
+        .values("state")
+        .annotate(messages=Count("pk"), oldest=Max(age))
+        .values_list("state", "messages", "oldest")
     )
     depth = {state.value: Waiting(0, 0.0) for state in OutboxMessage.UNDER_WAY}
     depth.update((state, Waiting(count, oldest.total_seconds())) for state, count, oldest in rows)
