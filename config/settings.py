@@ -142,6 +142,11 @@ TEMPLATES = [
         },
     },
 ]
+FILE_UPLOAD_HANDLERS = [
+    "delivery.uploads.BoundedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 DATABASES = {"default": env.db("DATABASE_URL")}

@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("mail/config-v1.1.xml", autoconfig),
     path("readyz", readyz, name="readyz"),
     path("console/", include("console.urls")),
+    path("compose/", include("delivery.urls")),
     path("settings/", include("sendas.urls")),
     path("settings/app-passwords/", include("accounts.urls")),
     # Of Django's admin not these: there is one way to change a password, which counts wrong tries,

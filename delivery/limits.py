@@ -98,13 +98,11 @@ class RecipientLimits:
         taken_in, last_hour, last_day = await answer
         if taken_in:
             return Taken(account_id, recipients, taken_in)
-        window, limit, used = LimitReport.Window.DAY, allowance.per_day, last_day
-        if last_day + recipients <= allowance.per_day:
-            window, limit, used = LimitReport.Window.HOUR, allowance.per_hour, last_hour
+        excess = excess_of(Answer(taken_in, last_hour, last_day), recipients, allowance)
         await self._database(
-            record_limit_reached, account_id=account_id, window=window, limit=limit
+            record_limit_reached, account_id=account_id, window=excess.window, limit=excess.limit
         )
-        return _too_many(window, limit, used, recipients)
+        return excess.reply
 
     def give_back(self, taken: Taken) -> None:
         """The message got no final dot: its recipients don't count. Nobody has to wait for it."""
@@ -158,6 +156,21 @@ class RecipientLimits:
             await self._link.fetch(GIVE_BACK, (taken.recipients, taken.account_id, taken.bucket))
         except (AwayError, psycopg.Error) as error:
             logger.warning("Recipients stay counted for a day: %s", type(error).__name__)
+
+
+class Excess(NamedTuple):
+    """Which limit a message would break, and what its author hears."""
+
+    window: LimitReport.Window
+    limit: int
+    reply: Reply
+
+
+def excess_of(answer: Answer, recipients: int, allowance: Allowance) -> Excess:
+    window, limit, used = LimitReport.Window.DAY, allowance.per_day, answer.last_day
+    if answer.last_day + recipients <= allowance.per_day:
+        window, limit, used = LimitReport.Window.HOUR, allowance.per_hour, answer.last_hour
+    return Excess(window, limit, _too_many(window, limit, used, recipients))
 
 
 def _too_many(window: LimitReport.Window, limit: int, used: int, recipients: int) -> Reply:

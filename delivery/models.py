@@ -254,6 +254,11 @@ class OutboxMessage(models.Model):
     def is_under_way(self) -> bool:
         return self.state in self.UNDER_WAY
 
+    @property
+    def can_be_discarded(self) -> bool:
+        """What is being sent can't be called back."""
+        return self.state in (self.State.WAITING, self.State.HELD)
+
 
 class OutboxChunk(models.Model):
     """A part of a message's content, encrypted and bound to its place (delivery/sealing.py)."""

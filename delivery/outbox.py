@@ -123,9 +123,9 @@ class OutboxWriter:
         self._stored += 1
 
 
-def store_message(draft: Draft, content: Iterable[bytes]) -> UUID:
+def store_message(draft: Draft, content: Iterable[bytes], number: UUID | None = None) -> UUID:
     """Store a whole message; inside a transaction it is part of that."""
-    writer = OutboxWriter(draft)
+    writer = OutboxWriter(draft, number)
     with transaction.atomic():
         for piece in content:
             writer.add(piece)

@@ -33,6 +33,7 @@ SECOND = "second@partnerdomain.com"
 
 # What is expected: a status, or the beginning of where a redirect leads.
 SIGN_IN, SUPPORT_LOGIN, LIST = "/sign-in/?next=", "/support/login/?next=", "/settings/"
+OUTGOING = "/compose/outgoing/"
 Expected = tuple[int | str, ...]
 
 
@@ -85,6 +86,9 @@ TABLE = {
     ".well-known/autoconfig/mail/config-v1.1.xml": Row(everybody(200)),
     "mail/config-v1.1.xml": Row(everybody(200)),
     "readyz": Row(everybody(200)),
+    "compose/": Row(signed_in(200), signed_in(422)),
+    "compose/outgoing/": Row(signed_in(200), the_owner(OUTGOING), {"retry": "number"}),
+    "compose/outgoing/<uuid:number>/discard/": Row(the_owner(200), the_owner(OUTGOING)),
     "console/": Row(any_administrator(200)),
     "console/administrators/": Row(
         super_administrators(200),
@@ -260,7 +264,7 @@ def world(
     change = save_value(user=super_admin, unit=organisation.sales, value={"allowed": True})
     delivery = Delivery.objects.create(account=owner, account_address=owner.primary_address)
     waiting = OutboxMessage.objects.create(
-        source="smtp", state="waiting", recipients=[], expires_at=Now()
+        account=owner, source="smtp", state="waiting", recipients=[], expires_at=Now()
     )
     rows = [
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
@@ -279,7 +283,7 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "OWNER_UNIT": owner.unit_id,
-            "kind": "csv", "host": "smtp.partnerdomain.com",
+            "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
             "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",

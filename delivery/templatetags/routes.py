@@ -8,6 +8,7 @@ from django import template
 
 from accounts.models import User
 from delivery.explain import explain
+from delivery.models import Delivery
 from delivery.routing import AccountSnapshot, AppliedSettings, Refusal, RouteKind, Rule, decide
 from delivery.services import load_account, load_settings
 
@@ -34,6 +35,13 @@ def routes_of(user: User, *, gateways_allowed: bool | None = None) -> dict[str, 
         settings = replace(settings, gateways_allowed=gateways_allowed)
     addresses = (account.primary_address, *account.own_aliases, *account.outside)
     return {address: _words(account, address, settings) for address in addresses}
+
+
+def route_of(delivery: Delivery) -> RouteWords:
+    """By which way an attempt went; its server without the port."""
+    is_gateway = delivery.route == RouteKind.GATEWAY
+    host = delivery.server.rpartition(":")[0] if is_gateway else ""
+    return RouteWords(delivery.route, host, delivery.sender, explain(delivery.explanation))
 
 
 @register.filter

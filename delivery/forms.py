@@ -1,0 +1,228 @@
+"""The form of a message that somebody writes on a page."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
+from delivery.sending import Sender
+from sendas.forms import NO_CONTROL_CHARACTERS
+from sendas.services.addresses import ListedAddress
+from smtp.address import AddressError, Mailbox, parse_from, split_address
+
+MAX_RECIPIENTS = 100  # RFC 5321 4.5.3.1.8, as for mail programs
+MAX_REFERENCES = 100
+# Between commas, semicolons and line breaks, but not those between quotes or < and >.
+_PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,;\r\n])+')
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+
+
+class RecipientsField(forms.CharField):
+    """Addresses with or without names, as mail programs write them; the value is mailboxes."""
+
+    def __init__(self, label: Any, **options: Any) -> None:
+        super().__init__(
+            label=label,
+            max_length=10_000,
+            required=False,
+            widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
+            **options,
+        )
+
+    def clean(self, value: Any) -> list[Mailbox]:
+        pieces = [piece.strip() for piece in _PIECE.findall(super().clean(value))]
+        return [_mailbox(piece) for piece in pieces if piece]
+
+
+def _mailbox(piece: str) -> Mailbox:
+    try:
+        mailbox = parse_from(piece.encode(), smtputf8=True)
+    except AddressError as error:
+        raise ValidationError(
+            _("“%(piece)s”: %(reason)s.") % {"piece": piece, "reason": error}
+        ) from error
+    return mailbox._replace(address=_as_typed(piece, mailbox.address))
+
+
+def _as_typed(piece: str, address: str) -> str:
+    """The address with its local part in the spelling that was typed: only its owner folds it."""
+    typed = piece[piece.rfind("<") + 1 : piece.rfind(">")] if piece.endswith(">") else piece
+    local, domain = split_address(address)
+    spelled = split_address(typed)[0]
+    return f"{spelled}@{domain}" if spelled.lower() == local else address
+
+
+class _FilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class AttachmentsField(forms.FileField):
+    """Any number of files; the value is a list of UploadedFile."""
+
+    widget = _FilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> "list[UploadedFile[Any]]":
+        files = data if isinstance(data, list) else [data] if data else []
+        return [super(AttachmentsField, self).clean(each, initial) for each in files]
+
+
+class ComposeForm(forms.Form):
+    """`senders` are those the account may choose from. Its `letter` is there once it is valid."""
+
+    number = forms.UUIDField(widget=forms.HiddenInput)
+    in_reply_to = forms.CharField(widget=forms.HiddenInput, required=False)
+    references = forms.CharField(widget=forms.HiddenInput, required=False)
+    sender = forms.ChoiceField(label=gettext_lazy("From"))
+    to = RecipientsField(
+        gettext_lazy("To"),
+        help_text=gettext_lazy("Several addresses stand with commas between them."),
+    )
+    cc = RecipientsField(gettext_lazy("Cc"))
+    bcc = RecipientsField(
+        gettext_lazy("Bcc"), help_text=gettext_lazy("Nobody else sees who is here.")
+    )
+    subject = forms.CharField(
+        label=gettext_lazy("Subject"),
+        max_length=500,
+        required=False,
+        validators=[NO_CONTROL_CHARACTERS],
+    )
+    text = forms.CharField(
+        label=gettext_lazy("Text"),
+        max_length=100_000,
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 12}),
+    )
+    html = forms.CharField(
+        label=gettext_lazy("Text as HTML"),
+        max_length=300_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "mono"}),
+        help_text=gettext_lazy(
+            "Sent beside the plain text, as it stands here. Recipients see the one that their mail "
+            "program shows."
+        ),
+    )
+    attachments = AttachmentsField(label=gettext_lazy("Attachments"), required=False)
+
+    use_required_attribute = False
+
+    def __init__(
+        self,
+        senders: Sequence[Sender],
+        data: Any,
+        files: Any,
+        initial: dict[str, str],
+        *,
+        is_cut: bool,
+    ) -> None:
+        """`is_cut`: there were more files than are kept."""
+        usable = [sender.listed for sender in senders if not sender.refusal]
+        default = next((each.address for each in usable if each.is_default), None)
+        super().__init__(data, files, initial={"number": uuid4(), "sender": default, **initial})
+        self._is_cut = is_cut
+        self.senders: dict[str, ListedAddress] = {each.address: each for each in usable}
+        choice: Any = self.fields["sender"]
+        choice.choices = [
+            (sender.listed.address, f"{_named(sender)} · {sender.route}")
+            for sender in senders
+            if not sender.refusal
+        ]
+        choice.error_messages["invalid_choice"] = _(
+            "Nothing can be sent from %(value)s at present. Choose another address."
+        )
+        self.fields["attachments"].help_text = _("Together at most %(size)s.") % {
+            "size": filesizeformat(_room())
+        }
+
+    def clean(self) -> None:
+        for name in ("in_reply_to", "references"):
+            if not all(map(_MESSAGE_ID.fullmatch, self.cleaned_data.get(name, "").split())):
+                # No field that is seen belongs to it.
+                self.add_error(
+                    None,
+                    _(
+                        "The message that you answer is not named here in a way that can be "
+                        "written. Choose “Reply” there once more, or write a new message."
+                    ),
+                )
+        self._check_recipients()
+        if not self.errors and self.letter.most_octets > settings.OUTGATE_MESSAGE_SIZE:
+            self.add_error("attachments", self._too_large())
+
+    def _check_recipients(self) -> None:
+        fields = ("to", "cc", "bcc")
+        if any(name in self.errors for name in fields):
+            return
+        count = len({each.address for name in fields for each in self.cleaned_data[name]})
+        if not count:
+            self.add_error("to", _("Type at least one address, here or in Cc or Bcc."))
+        elif count > MAX_RECIPIENTS:
+            self.add_error(
+                "to",
+                _("A message takes %(most)d recipients, and this one has %(count)d. Send several.")
+                % {"most": MAX_RECIPIENTS, "count": count},
+            )
+
+    def clean_attachments(self) -> "list[UploadedFile[Any]]":
+        files: list[UploadedFile[Any]] = self.cleaned_data["attachments"]
+        if self._is_cut:
+            raise ValidationError(self._too_large())
+        return files
+
+    def _too_large(self) -> str:
+        return _(
+            "The message would be larger than a message may be. Attachments can have %(size)s "
+            "together. Leave some out, or send them in several messages."
+        ) % {"size": filesizeformat(_room())}
+
+    @property
+    def chosen_files(self) -> list[str]:
+        """The names of files that were sent with a form that was refused."""
+        return [each.name or "" for each in self.files.getlist("attachments")] if self.files else []
+
+    @property
+    def letter(self) -> Letter:
+        typed = self.cleaned_data
+        sender = self.senders[typed["sender"]]
+        answered = typed["in_reply_to"].split()[-1:]
+        # RFC 5322 3.6.4: the answered message comes last.
+        earlier = [each for each in typed["references"].split() if each not in answered]
+        return Letter(
+            sender=Mailbox(sender.display_name, sender.address),
+            to=typed["to"],
+            cc=typed["cc"],
+            bcc=typed["bcc"],
+            subject=typed["subject"],
+            text=typed["text"],
+            html=typed["html"],
+            attachments=[_attachment(each) for each in typed["attachments"]],
+            reply_to=sender.row.reply_to_address if sender.row else "",
+            in_reply_to="".join(answered),
+            references=(earlier + answered)[-MAX_REFERENCES:],
+        )
+
+
+def _room() -> int:
+    """How many octets attachments can have together: in the message they become larger."""
+    octets: int = settings.OUTGATE_MESSAGE_SIZE - HEADER_OCTETS
+    return octets * BASE64_LINE // 78
+
+
+def _named(sender: Sender) -> str:
+    name, address = sender.listed.display_name, sender.listed.address
+    return f"{name} <{address}>" if name else address
+
+
+def _attachment(file: "UploadedFile[Any]") -> Attachment:
+    return Attachment(file.name or "", file.content_type or "", file.size or 0, file.read)

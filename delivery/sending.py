@@ -1,0 +1,107 @@
+"""Sending what somebody wrote on a page: decide, count its recipients, store it in the outbox."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from delivery.letters import Letter, write_content, write_header
+from delivery.limit_reports import record_limit_reached
+from delivery.limits import Allowance, Answer, Taken, default_allowance, excess_of
+from delivery.models import OutboxMessage, RecipientCount
+from delivery.outbox import Draft, store_message
+from delivery.routing import Refusal, RouteKind, decide
+from delivery.services import load_account, load_settings
+from sendas.services.addresses import ListedAddress, list_addresses
+from smtp.header import HeaderError
+
+
+class Sender(NamedTuple):
+    """An address to write from, and how its mail goes at present: `route` in words.
+
+    `refusal` says why nothing can be sent from it now, "" where it can.
+    """
+
+    listed: ListedAddress
+    route: str
+    refusal: str
+
+
+def senders_of(user: User) -> list[Sender]:
+    """The account's addresses in the order of its list, in a fixed number of queries."""
+    account, settings = load_account(user), load_settings(user)
+    senders = []
+    for listed in list_addresses(user):
+        answer = decide(account, listed.address, settings)
+        if isinstance(answer, Refusal):
+            refusal = "" if answer.may_wait else answer.reply.text
+            senders.append(Sender(listed, _("held until its server works again"), refusal))
+        elif answer.kind == RouteKind.GATEWAY:
+            route = _("through %(host)s") % {"host": answer.server.host}
+            senders.append(Sender(listed, route, ""))
+        elif answer.sender:
+            route = _("by our servers, on behalf of %(address)s") % {"address": answer.sender}
+            senders.append(Sender(listed, route, ""))
+        else:
+            senders.append(Sender(listed, _("by our servers"), ""))
+    return senders
+
+
+def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
+    """Store it: from then on it is ours. Under the same number it is stored once.
+
+    Raises ValidationError where it can't be sent; then nothing is kept of it.
+    """
+    stored = OutboxMessage.objects.filter(pk=number, account=user)
+    if stored.exists():
+        return
+    answer = decide(load_account(user), letter.sender.address, load_settings(user))
+    if isinstance(answer, Refusal) and not answer.may_wait:
+        raise ValidationError(answer.reply.text)
+    try:
+        header = write_header(letter, str(number))
+    except HeaderError as error:
+        raise ValidationError(
+            _("Subject and addresses are too long together: shorten them.")
+        ) from error
+    draft = Draft(
+        source=OutboxMessage.Source.COMPOSE,
+        user_id=user.pk,
+        account_address=user.primary_address,
+        from_address=letter.sender.address,
+        recipients=letter.recipients,
+        message_id=header.message_id or "",
+        needs_smtputf8=letter.needs_smtputf8,
+    )
+    taken = _count(user, len(draft.recipients), default_allowance())
+    try:
+        store_message(draft, write_content(header, letter), number)
+    except BaseException as error:
+        _give_back(taken)
+        # A second click in the same moment was faster.
+        if not (isinstance(error, IntegrityError) and stored.exists()):
+            raise
+
+
+def _count(user: User, recipients: int, allowance: Allowance) -> Taken:
+    """Count them before anything is stored (delivery/limits.py), or raise ValidationError."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT * FROM take_recipients(%s, %s, %s, %s)",
+            [user.pk, recipients, allowance.per_hour, allowance.per_day],
+        )
+        answer = Answer(*cursor.fetchone())
+    if answer.taken_in:
+        return Taken(user.pk, recipients, answer.taken_in)
+    excess = excess_of(answer, recipients, allowance)
+    record_limit_reached(account_id=user.pk, window=excess.window, limit=excess.limit)
+    raise ValidationError(excess.reply.text)
+
+
+def _give_back(taken: Taken) -> None:
+    counted = RecipientCount.objects.filter(account_id=taken.account_id, bucket=taken.bucket)
+    counted.update(recipients=F("recipients") - taken.recipients)

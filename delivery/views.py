@@ -1,0 +1,153 @@
+"""Writing a message, and what became of those that were written. Works without JavaScript."""
+
+import hashlib
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest, ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.access import signed_in
+from accounts.requests import SignedInRequest, actor_of
+from delivery.access import own_message, own_messages
+from delivery.forms import ComposeForm
+from delivery.models import Delivery, OutboxMessage
+from delivery.outbox import discard, retry_now
+from delivery.sending import send_letter, senders_of
+from delivery.templatetags.routes import RouteWords, route_of, routes_of
+from delivery.uploads import was_too_large
+
+PER_PAGE = 25
+
+# What a link to the page may fill in, as in a mailto: URL (RFC 6068), and the form's fields.
+FILLED_IN = {
+    "from": "sender",
+    "to": "to",
+    "cc": "cc",
+    "bcc": "bcc",
+    "subject": "subject",
+    "body": "text",
+    "in-reply-to": "in_reply_to",
+    "references": "references",
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def compose(request: SignedInRequest) -> HttpResponse:
+    senders = senders_of(request.user)
+    is_posted = request.method == "POST"
+    form = ComposeForm(
+        senders,
+        request.POST if is_posted else None,
+        request.FILES if is_posted else None,
+        {field: request.GET[name] for name, field in FILLED_IN.items() if name in request.GET},
+        is_cut=was_too_large(request),
+    )
+    if form.is_valid():
+        try:
+            send_letter(user=request.user, letter=form.letter, number=form.cleaned_data["number"])
+        except ValidationError as refusal:
+            form.add_error(None, refusal)
+        else:
+            return redirect("delivery:outgoing")
+    context = {"form": form, "unusable": [sender for sender in senders if sender.refusal]}
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if is_posted else HTTPStatus.OK
+    return render(request, "delivery/compose.html", context, status=status)
+
+
+class Line(NamedTuple):
+    """A message, and by which way it went or goes next; None where that is of no interest."""
+
+    message: OutboxMessage
+    route: RouteWords | None
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def outgoing(request: SignedInRequest) -> HttpResponse:
+    """The account's messages in the outbox; a page that polls hears only of what changed."""
+    if request.method == "POST":
+        return _try_again(request)
+    listing = Paginator(own_messages(request), PER_PAGE).get_page(request.GET.get("page"))
+    lines = _lines(request, list(listing.object_list))
+    seen = _digest(lines)
+    if request.htmx and request.GET.get("seen") == seen:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    context = {
+        "listing": listing,
+        "lines": lines,
+        "seen": seen,
+        "is_live": any(line.message.is_under_way for line in lines),
+    }
+    template = "delivery/outgoing.html#list" if request.htmx else "delivery/outgoing.html"
+    return render(request, template, context)
+
+
+def _lines(request: SignedInRequest, shown: Sequence[OutboxMessage]) -> list[Line]:
+    planned = routes_of(request.user)
+    ways = _ways([message for message in shown if not message.is_under_way])
+    return [
+        Line(
+            message,
+            planned.get(message.from_address) if message.is_under_way else ways.get(message.pk),
+        )
+        for message in shown
+    ]
+
+
+def _ways(ended: Sequence[OutboxMessage]) -> dict[UUID, RouteWords]:
+    """The way of the last attempt of each, where there was one."""
+    attempts = Delivery.objects.filter(outbox_message__in=ended).exclude(route="")
+    attempts = attempts.order_by("outbox_message_id", "-created_at")
+    attempts = attempts.distinct("outbox_message_id")
+    return {row.outbox_message_id: route_of(row) for row in attempts if row.outbox_message_id}
+
+
+def _digest(lines: Sequence[Line]) -> str:
+    """Changes with everything that the list shows of its messages."""
+    shown = [
+        (line.message.pk, line.message.state, line.message.last_reply, line.route)
+        + ((line.message.next_attempt_at,) if line.message.can_be_discarded else ())
+        for line in lines
+    ]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def _try_again(request: SignedInRequest) -> HttpResponse:
+    try:
+        number = UUID(request.POST.get("retry", ""))
+    except ValueError as error:
+        raise BadRequest("None of the list's actions.") from error
+    if retry_now(actor=actor_of(request), message=own_message(request, number)):
+        messages.success(request, _("It is tried again now."))
+    else:
+        _tell_it_is_late(request)
+    return redirect("delivery:outgoing")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def discard_message(request: SignedInRequest, number: UUID) -> HttpResponse:
+    """Ask, then send it to nobody."""
+    message = own_message(request, number)
+    if request.method != "POST":
+        return render(request, "delivery/discard.html", {"message": message})
+    if discard(actor=actor_of(request), message=message):
+        messages.success(request, _("The message is discarded. Nobody got it."))
+    else:
+        _tell_it_is_late(request)
+    return redirect("delivery:outgoing")
+
+
+def _tell_it_is_late(request: SignedInRequest) -> None:
+    messages.warning(
+        request, _("It is being sent at this moment, or has ended: its line below says which.")
+    )

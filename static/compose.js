@@ -1,0 +1,76 @@
+// The page to write a message works without this file. It shows the route of the chosen From as a
+// badge, and how far the message has come on its way to us; a refused message keeps its attachments.
+"use strict";
+(() => {
+  function showRoute(form) {
+    const routes = form.querySelector("[data-routes]");
+    for (const route of routes.children) {
+      route.hidden = route.dataset.routeOf !== form.elements.sender.value;
+    }
+    routes.hidden = false;
+  }
+
+  function showProgress(form, part) {
+    form.querySelector("[data-upload]").hidden = part === null;
+    form.querySelector("[data-hint]").hidden = part !== null;
+    form.querySelector("progress").value = 100 * (part ?? 0);
+    form.querySelector(".sheet-foot .btn-primary").disabled = part !== null;
+  }
+
+  function tellFailure(form) {
+    showProgress(form, null);
+    form.querySelector("[data-upload-failed]").hidden = false;
+  }
+
+  // The page as the server answered it, with the files that were chosen before.
+  function showRefused(form, answer) {
+    const content = new DOMParser().parseFromString(answer, "text/html").getElementById("content");
+    const files = content?.querySelector("input[type=file]");
+    if (!files) return tellFailure(form);
+    const refused = files.getAttribute("aria-invalid") === "true";
+    if (!refused) {
+      const chosen = form.elements.attachments;
+      for (const name of ["aria-invalid", "aria-describedby"]) chosen.removeAttribute(name);
+      if (files.hasAttribute("aria-describedby")) {
+        chosen.setAttribute("aria-describedby", files.getAttribute("aria-describedby"));
+      }
+      files.replaceWith(chosen);
+      content.querySelector("[data-files-lost]")?.remove();
+    }
+    document.getElementById("content").replaceWith(content);
+    start();
+    document.querySelector("[data-focus]")?.focus();
+  }
+
+  function onAnswer(form, request) {
+    if (request.status === 422) return showRefused(form, request.responseText);
+    if (request.status !== 200) return tellFailure(form);
+    location.assign(request.responseURL);
+  }
+
+  function send(form) {
+    const request = new XMLHttpRequest();
+    request.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable) showProgress(form, event.loaded / event.total);
+    });
+    request.addEventListener("load", () => onAnswer(form, request));
+    request.addEventListener("error", () => tellFailure(form));
+    request.open("POST", form.action);
+    showProgress(form, 0);
+    form.querySelector("[data-upload-failed]").hidden = true;
+    request.send(new FormData(form));
+  }
+
+  function start() {
+    const form = document.querySelector("[data-compose]");
+    form.elements.sender.addEventListener("change", () => showRoute(form));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      if (!form.querySelector(".sheet-foot .btn-primary").disabled) send(form);
+    });
+    showRoute(form);
+  }
+
+  document.addEventListener("DOMContentLoaded", start);
+})();
