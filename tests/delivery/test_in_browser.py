@@ -1,0 +1,62 @@
+"""Writing a message in a real browser: nothing chosen is lost, and its state changes by itself."""
+
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from accounts.services.audit import SYSTEM
+from delivery.models import OutboxMessage
+from sendas.services.addresses import set_gateway
+from tests.browser import chromium
+from tests.conftest import PASSWORD
+from tests.delivery.outbox import deliver
+from tests.sendas.conftest import PARTNER, gateway_at, make_send_as
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def page(live_server, owner, settings, allowed, partner) -> Iterator[Page]:
+    """The owner, signed in, with an address that has its own server."""
+    settings.ALLOWED_HOSTS = ["localhost"]
+    set_gateway(actor=SYSTEM, send_as=make_send_as(owner), gateway=gateway_at(partner.port))
+    with chromium() as browser:
+        page = browser.new_page(base_url=live_server.url)
+        page.goto("/sign-in/")
+        page.get_by_label("Address").fill(owner.primary_address)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/settings/")
+        yield page
+
+
+def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):
+    page.get_by_role("link", name="Compose").click()
+    expect(page.locator("[data-route-of]:visible")).to_have_text("by our servers")
+    page.get_by_label("From", exact=True).select_option(PARTNER)
+    expect(page.locator("[data-route-of]:visible")).to_have_text("through localhost")
+    page.get_by_label("From", exact=True).select_option("user@yourdomain.com")
+    page.get_by_label("Subject").fill("Offer")
+    page.get_by_label("Text", exact=False).first.fill("My letter")
+    page.get_by_label("Attachments").set_input_files(
+        {"name": "offer.pdf", "mimeType": "application/pdf", "buffer": b"x" * 300_000}
+    )
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert").first).to_contain_text("Type at least one address")
+    expect(page.get_by_role("alert").first).to_be_focused()
+    assert page.get_by_label("Attachments").evaluate("input => input.files[0].name") == "offer.pdf"
+    expect(page.get_by_text("Choose the attachments again")).to_have_count(0)
+    expect(page.get_by_label("Text", exact=False).first).to_have_value("My letter")
+    page.get_by_label("To (").fill("Claire <claire@customer.example>")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    expect(page.get_by_text("Waiting")).to_be_visible()
+    worker = Thread(target=deliver)
+    worker.start()
+    expect(page.get_by_text("Reply of the server: 250 2.0.0 Taken as 4Xk2")).to_be_visible()
+    worker.join()
+    assert len(relay.taken) == 1
+    assert b"offer.pdf" in relay.taken[0].content
+    assert OutboxMessage.objects.get().state == "sent"
