@@ -120,24 +120,31 @@ class ComposeForm(forms.Form):
     def __init__(
         self,
         senders: Sequence[Sender],
-        data: Any,
-        files: Any,
-        initial: dict[str, str],
+        given: dict[str, str] | None = None,
         *,
-        is_cut: bool,
+        data: Any = None,
+        files: Any = None,
+        chosen: "Sequence[UploadedFile[Any]]" = (),
+        is_cut: bool = False,
     ) -> None:
-        """`is_cut`: there were more files than are kept."""
+        """`given` stands in the fields to begin with; `is_cut`: there were too large files.
+
+        `chosen` are files of a form that is shown again without having been judged.
+        """
         usable = [sender.listed for sender in senders if not sender.refusal]
         default = next((each.address for each in usable if each.is_default), None)
-        super().__init__(data, files, initial={"number": uuid4(), "sender": default, **initial})
+        super().__init__(
+            data, files, initial={"number": uuid4(), "sender": default, **(given or {})}
+        )
         self._is_cut = is_cut
+        self._chosen = chosen or (files.getlist("attachments") if files else ())
         self.senders: dict[str, ListedAddress] = {each.address: each for each in usable}
         choice: Any = self.fields["sender"]
         choice.choices = [
             (sender.listed.address, f"{_named(sender)} · {sender.route}")
             for sender in senders
             if not sender.refusal
-        ]
+        ] or [(address, address) for address in [(given or {}).get("sender")] if address]
         choice.error_messages["invalid_choice"] = _(
             "Nothing can be sent from %(value)s at present. Choose another address."
         )
@@ -189,7 +196,7 @@ class ComposeForm(forms.Form):
     @property
     def chosen_files(self) -> list[str]:
         """The names of files that were sent with a form that was refused."""
-        return [each.name or "" for each in self.files.getlist("attachments")] if self.files else []
+        return [each.name or "" for each in self._chosen]
 
     @property
     def letter(self) -> Letter:

@@ -14,20 +14,22 @@ from delivery.limit_reports import record_limit_reached
 from delivery.limits import Allowance, Answer, Taken, default_allowance, excess_of
 from delivery.models import OutboxMessage, RecipientCount
 from delivery.outbox import Draft, store_message
-from delivery.routing import Refusal, RouteKind, decide
+from delivery.routing import Refusal, Route, RouteKind, decide
 from delivery.services import load_account, load_settings
+from delivery.templatetags.routes import RouteWords, words_of
 from sendas.services.addresses import ListedAddress, list_addresses
 from smtp.header import HeaderError
 
 
 class Sender(NamedTuple):
-    """An address to write from, and how its mail goes at present: `route` in words.
+    """An address to write from, and how its mail goes at present: `route` in words, and as a badge.
 
     `refusal` says why nothing can be sent from it now, "" where it can.
     """
 
     listed: ListedAddress
     route: str
+    badge: RouteWords
     refusal: str
 
 
@@ -37,18 +39,22 @@ def senders_of(user: User) -> list[Sender]:
     senders = []
     for listed in list_addresses(user):
         answer = decide(account, listed.address, settings)
-        if isinstance(answer, Refusal):
-            refusal = "" if answer.may_wait else answer.reply.text
-            senders.append(Sender(listed, _("held until its server works again"), refusal))
-        elif answer.kind == RouteKind.GATEWAY:
-            route = _("through %(host)s") % {"host": answer.server.host}
-            senders.append(Sender(listed, route, ""))
-        elif answer.sender:
-            route = _("by our servers, on behalf of %(address)s") % {"address": answer.sender}
-            senders.append(Sender(listed, route, ""))
-        else:
-            senders.append(Sender(listed, _("by our servers"), ""))
+        badge = words_of(account, listed.address, settings)
+        refusal = ""
+        if isinstance(answer, Refusal) and not answer.may_wait:
+            refusal = answer.reply.text
+        senders.append(Sender(listed, _in_words(answer), badge, refusal))
     return senders
+
+
+def _in_words(answer: Route | Refusal) -> str:
+    if isinstance(answer, Refusal):
+        return _("held until its server works again")
+    if answer.kind == RouteKind.GATEWAY:
+        return _("through %(host)s") % {"host": answer.server.host}
+    if answer.sender:
+        return _("by our servers, on behalf of %(address)s") % {"address": answer.sender}
+    return _("by our servers")
 
 
 def send_letter(*, user: User, letter: Letter, number: UUID) -> None:

@@ -9,9 +9,12 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import BadRequest, ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in
@@ -20,7 +23,7 @@ from delivery.access import own_message, own_messages
 from delivery.forms import ComposeForm
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
-from delivery.sending import send_letter, senders_of
+from delivery.sending import Sender, send_letter, senders_of
 from delivery.templatetags.routes import RouteWords, route_of, routes_of
 from delivery.uploads import was_too_large
 
@@ -39,27 +42,67 @@ FILLED_IN = {
 }
 
 
+class CsrfCheck(CsrfViewMiddleware):
+    """Django's check, with the reason as its answer and not a page."""
+
+    def _reject(self, _request: HttpRequest, reason: str) -> str:
+        return reason
+
+
+@csrf_exempt  # checked in here
 @require_http_methods(["GET", "HEAD", "POST"])
+def compose(request: HttpRequest) -> HttpResponseBase:
+    """What comes from a page of a session that has ended is shown again: nothing typed is lost."""
+    if request.method != "POST":
+        return _write(request)
+    if not request.user.is_authenticated:
+        return _show(request, _typed(request, []), [], late="signed_out")
+    if CsrfCheck(_send).process_view(request, _send, (), {}):
+        senders = senders_of(request.user)
+        return _show(request, _typed(request, senders), senders, late="too_old")
+    return _send(request)
+
+
 @signed_in
-def compose(request: SignedInRequest) -> HttpResponse:
+def _write(request: SignedInRequest) -> HttpResponse:
     senders = senders_of(request.user)
-    is_posted = request.method == "POST"
+    given = {field: request.GET[name] for name, field in FILLED_IN.items() if name in request.GET}
+    return _show(request, ComposeForm(senders, given), senders)
+
+
+@signed_in
+def _send(request: SignedInRequest) -> HttpResponse:
+    senders = senders_of(request.user)
     form = ComposeForm(
-        senders,
-        request.POST if is_posted else None,
-        request.FILES if is_posted else None,
-        {field: request.GET[name] for name, field in FILLED_IN.items() if name in request.GET},
-        is_cut=was_too_large(request),
+        senders, data=request.POST, files=request.FILES, is_cut=was_too_large(request)
     )
     if form.is_valid():
+        number = form.cleaned_data["number"]
         try:
-            send_letter(user=request.user, letter=form.letter, number=form.cleaned_data["number"])
+            send_letter(user=request.user, letter=form.letter, number=number)
         except ValidationError as refusal:
             form.add_error(None, refusal)
         else:
             return redirect("delivery:outgoing")
-    context = {"form": form, "unusable": [sender for sender in senders if sender.refusal]}
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if is_posted else HTTPStatus.OK
+    return _show(request, form, senders)
+
+
+def _typed(request: HttpRequest, senders: Sequence[Sender]) -> ComposeForm:
+    """The form as it was posted, and not judged."""
+    return ComposeForm(senders, request.POST.dict(), chosen=request.FILES.getlist("attachments"))
+
+
+def _show(
+    request: HttpRequest, form: ComposeForm, senders: Sequence[Sender], late: str = ""
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "usable": [sender for sender in senders if not sender.refusal],
+        "unusable": [sender for sender in senders if sender.refusal],
+        "late": late,
+    }
+    refused = request.method == "POST"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if refused else HTTPStatus.OK
     return render(request, "delivery/compose.html", context, status=status)
 
 

@@ -14,7 +14,7 @@
     form.querySelector("[data-upload]").hidden = part === null;
     form.querySelector("[data-hint]").hidden = part !== null;
     form.querySelector("progress").value = 100 * (part ?? 0);
-    form.querySelector(".sheet-foot .btn-primary").disabled = part !== null;
+    form.querySelector("[data-send]").disabled = part !== null;
   }
 
   function tellFailure(form) {
@@ -58,7 +58,11 @@
     request.open("POST", form.action);
     showProgress(form, 0);
     form.querySelector("[data-upload-failed]").hidden = true;
-    request.send(new FormData(form));
+    const data = new FormData(form);
+    // Newer than the page's own where somebody signed in again in another tab.
+    const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+    if (token) data.set("csrfmiddlewaretoken", token[1]);
+    request.send(data);
   }
 
   function start() {
@@ -67,7 +71,7 @@
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       event.stopPropagation();
-      if (!form.querySelector(".sheet-foot .btn-primary").disabled) send(form);
+      if (!form.querySelector("[data-send]").disabled) send(form);
     });
     showRoute(form);
   }

@@ -34,7 +34,7 @@ def routes_of(user: User, *, gateways_allowed: bool | None = None) -> dict[str, 
     if gateways_allowed is not None:
         settings = replace(settings, gateways_allowed=gateways_allowed)
     addresses = (account.primary_address, *account.own_aliases, *account.outside)
-    return {address: _words(account, address, settings) for address in addresses}
+    return {address: words_of(account, address, settings) for address in addresses}
 
 
 def route_of(delivery: Delivery) -> RouteWords:
@@ -49,7 +49,7 @@ def of_address(routes: Mapping[str, RouteWords], address: str) -> RouteWords:
     return routes[address]
 
 
-def _words(account: AccountSnapshot, address: str, settings: AppliedSettings) -> RouteWords:
+def words_of(account: AccountSnapshot, address: str, settings: AppliedSettings) -> RouteWords:
     answer = decide(account, address, settings)
     reason = explain(answer.explanation)
     if isinstance(answer, Refusal):

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.services.audit import SYSTEM
@@ -168,6 +169,36 @@ def test_bad_input_is_told_and_everything_typed_is_kept(send, typed, told):
     assert "&lt;p&gt;Mine&lt;/p&gt;</textarea>" in kept
     assert ("My long letter</textarea>" in kept) != ("text" in typed)
     assert not OutboxMessage.objects.exists()
+
+
+def test_after_the_session_ended_everything_typed_is_there_and_nothing_was_sent(send, client):
+    client.logout()
+    typed = {
+        "sender": PARTNER, "to": CLAIRE, "text": "My long letter", "number": str(uuid4()),
+        "attachments": SimpleUploadedFile("offer.pdf", b"x"),
+    }  # fmt: skip
+    answer = client.post(COMPOSE, typed)
+    assert answer.status_code == 422
+    assert "you were signed out while you wrote" in words(answer)
+    assert "You had chosen: offer.pdf" in words(answer)
+    kept = answer.content.decode()
+    for text in ("My long letter</textarea>", f'value="{CLAIRE}"', f'value="{PARTNER}" selected',
+                 typed["number"]):  # fmt: skip
+        assert text in kept
+    assert not OutboxMessage.objects.exists()
+
+
+def test_a_form_from_before_the_last_sign_in_is_shown_again(owner):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    answer = client.post(COMPOSE, {"to": CLAIRE, "text": "My long letter"})
+    assert answer.status_code == 422
+    assert "you signed in again while you wrote" in words(answer)
+    assert "My long letter</textarea>" in answer.content.decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', answer.content.decode())[1]
+    typed = {"sender": owner.primary_address, "to": CLAIRE, "number": str(uuid4())}
+    assert client.post(COMPOSE, typed | {"csrfmiddlewaretoken": token}).status_code == 302
+    assert OutboxMessage.objects.count() == 1
 
 
 def test_attachments_have_to_be_chosen_again_and_are_named(send):

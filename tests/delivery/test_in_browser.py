@@ -24,12 +24,16 @@ def page(live_server, owner, settings, allowed, partner) -> Iterator[Page]:
     set_gateway(actor=SYSTEM, send_as=make_send_as(owner), gateway=gateway_at(partner.port))
     with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
-        page.goto("/sign-in/")
-        page.get_by_label("Address").fill(owner.primary_address)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, owner.primary_address)
         page.wait_for_url("**/settings/")
         yield page
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto("/sign-in/")
+    page.get_by_label("Address").fill(address)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
 
 
 def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):
@@ -50,6 +54,13 @@ def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):
     expect(page.get_by_text("Choose the attachments again")).to_have_count(0)
     expect(page.get_by_label("Text", exact=False).first).to_have_value("My letter")
     page.get_by_label("To (").fill("Claire <claire@customer.example>")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("you were signed out while you wrote")).to_be_visible()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Sign in in a new tab").click()
+    sign_in(opened.value, "user@yourdomain.com")
+    opened.value.wait_for_url("**/settings/")
     page.get_by_role("button", name="Send").click()
     page.wait_for_url("**/compose/outgoing/")
     expect(page.get_by_text("Waiting")).to_be_visible()
