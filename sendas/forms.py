@@ -40,8 +40,8 @@ def _name_field() -> forms.CharField:
         max_length=200,
         validators=[NO_CONTROL_CHARACTERS],
         help_text=gettext_lazy(
-            "Stands before the address in your list. Recipients see the name that your mail "
-            "program writes: set it there too."
+            "Recipients of messages that you write here see it. Mail programs write the name that "
+            "is set in them."
         ),
         error_messages={"required": gettext_lazy("Type a name for this address.")},
     )
@@ -57,8 +57,8 @@ class _ReplyToField(forms.CharField):
             required=False,
             widget=forms.EmailInput,
             help_text=gettext_lazy(
-                "Empty: to the address itself. Outgate changes no mail for it: set it in your "
-                "mail program too."
+                "Empty: to the address itself. It holds for messages that you write here; set it "
+                "in your mail program too."
             ),
         )
 
