@@ -17,6 +17,7 @@ from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
 from delivery.sending import Sender
 from sendas.forms import NO_CONTROL_CHARACTERS
 from sendas.services.addresses import ListedAddress
+from sendas.services.signatures import signature_as_text
 from smtp.address import AddressError, Mailbox, parse_from, split_address
 
 MAX_RECIPIENTS = 100  # RFC 5321 4.5.3.1.8, as for mail programs
@@ -113,6 +114,12 @@ class ComposeForm(forms.Form):
             "program shows."
         ),
     )
+    with_signature = forms.BooleanField(
+        label=gettext_lazy("With the signature of the address"),
+        required=False,
+        initial=True,
+        help_text=gettext_lazy("It goes below the text, under a line of two hyphens."),
+    )
     attachments = AttachmentsField(label=gettext_lazy("Attachments"), required=False)
 
     use_required_attribute = False
@@ -137,6 +144,7 @@ class ComposeForm(forms.Form):
             data, files, initial={"number": uuid4(), "sender": default, **(given or {})}
         )
         self._is_cut = is_cut
+        self.has_signatures = any(each.row and each.row.signature for each in usable)
         self._chosen = chosen or (files.getlist("attachments") if files else ())
         self.senders: dict[str, ListedAddress] = {each.address: each for each in usable}
         choice: Any = self.fields["sender"]
@@ -205,14 +213,15 @@ class ComposeForm(forms.Form):
         answered = typed["in_reply_to"].split()[-1:]
         # RFC 5322 3.6.4: the answered message comes last.
         earlier = [each for each in typed["references"].split() if each not in answered]
+        signature = sender.row.signature if sender.row and typed["with_signature"] else ""
         return Letter(
             sender=Mailbox(sender.display_name, sender.address),
             to=typed["to"],
             cc=typed["cc"],
             bcc=typed["bcc"],
             subject=typed["subject"],
-            text=typed["text"],
-            html=typed["html"],
+            text=_signed(typed["text"], signature_as_text(signature)),
+            html=_signed_html(typed["html"], signature) if typed["html"] else "",
             attachments=[_attachment(each) for each in typed["attachments"]],
             reply_to=sender.row.reply_to_address if sender.row else "",
             in_reply_to="".join(answered),
@@ -224,6 +233,15 @@ def _room() -> int:
     """How many octets attachments can have together: in the message they become larger."""
     octets: int = settings.OUTGATE_MESSAGE_SIZE - HEADER_OCTETS
     return octets * BASE64_LINE // 78
+
+
+def _signed(text: str, signature: str) -> str:
+    """RFC 3676 4.3: the line above it ends with a space, by which programs find the signature."""
+    return f"{text.rstrip()}\n\n-- \n{signature}" if signature else text
+
+
+def _signed_html(text: str, signature: str) -> str:
+    return f"{text}\n<div>-- <br>{signature}</div>" if signature else text
 
 
 def _named(sender: Sender) -> str:

@@ -26,6 +26,8 @@ from delivery.outbox import discard, retry_now
 from delivery.sending import Sender, send_letter, senders_of
 from delivery.templatetags.routes import RouteWords, route_of, routes_of
 from delivery.uploads import was_too_large
+from sendas.models import ReplyFrom
+from sendas.services.addresses import reply_from
 
 PER_PAGE = 25
 
@@ -67,6 +69,8 @@ def compose(request: HttpRequest) -> HttpResponseBase:
 def _write(request: SignedInRequest) -> HttpResponse:
     senders = senders_of(request.user)
     given = {field: request.GET[name] for name, field in FILLED_IN.items() if name in request.GET}
+    if "in_reply_to" in given and reply_from(request.user) == ReplyFrom.DEFAULT:
+        given.pop("sender", None)
     return _show(request, ComposeForm(senders, given), senders)
 
 

@@ -80,8 +80,8 @@ class _SignatureField(forms.CharField):
             widget=forms.Textarea(attrs={"rows": 4}),
             help_text=gettext_lazy(
                 "Text, or HTML with formatting, links and pictures on the web; scripts and styles "
-                "are left out. It is kept here for programs that ask for it, and put into no "
-                "message: set it in your mail program too."
+                "are left out. It goes below messages that you write here; set it in your mail "
+                "program too."
             ),
         )
 

@@ -1,6 +1,6 @@
 """Signatures: HTML that somebody typed or a program sent, with nothing in it that could act.
 
-They are kept for whoever writes messages with them; Outgate changes no message that is handed in.
+They go below what is written on the compose page; Outgate changes no message that is handed in.
 """
 
 import html
@@ -20,6 +20,7 @@ TAGS = {
 ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt", "width", "height"}}
 # No data: and no javascript:. A picture on the web is loaded by the recipient, if he lets it.
 SCHEMES = {"http", "https", "mailto", "tel"}
+_LINE_END = re.compile(r"<br>|<hr>|</(?:blockquote|div|li|p|tr)>")
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -52,3 +53,9 @@ def signature_for_box(signature: str) -> str:
     if set(_TAG.findall(signature)) <= {"<br>"}:
         return html.unescape(signature.replace("<br>", "\n"))
     return signature
+
+
+def signature_as_text(signature: str) -> str:
+    """What is left of it without formatting, in lines."""
+    lines = html.unescape(_TAG.sub("", _LINE_END.sub("\n", signature))).splitlines()
+    return "\n".join(line.strip() for line in lines).strip()

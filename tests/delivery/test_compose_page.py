@@ -15,8 +15,15 @@ from accounts.services.people import add_alias
 from delivery.models import LimitReport, OutboxChunk, OutboxMessage, RecipientCount
 from delivery.outbox import read_chunk
 from policies.models import AppliedPolicy, GatewayFailure, Setting
-from sendas.models import SmtpMsa
-from sendas.services.addresses import Details, change_details, record_refusal, set_gateway
+from sendas.models import ReplyFrom, SmtpMsa
+from sendas.services.addresses import (
+    Details,
+    Signature,
+    change_details,
+    choose_reply_from,
+    record_refusal,
+    set_gateway,
+)
 from tests.sendas.conftest import PARTNER, gateway_at, make_pending, make_send_as
 
 COMPOSE = "/compose/"
@@ -94,6 +101,22 @@ def test_name_and_reply_address_of_the_chosen_from_are_written(send, owner, gate
     assert b"Reply-To: desk@yourdomain.com\r\n" in content
 
 
+def test_the_signature_of_the_chosen_from_goes_below_the_text(client, send, owner):
+    client.force_login(owner)
+    assert "signature of the address" not in words(client.get(COMPOSE))
+    signature = Signature("<b>Yuki</b> &amp; Co.<br>Sales")
+    details = Details("Yuki", "", signature=signature)
+    change_details(actor=SYSTEM, user=owner, address=owner.primary_address, details=details)
+    assert "With the signature of the address" in words(client.get(COMPOSE))
+    send(text="Text", html="<p>Text</p>", with_signature="on")
+    content = content_of(OutboxMessage.objects.get())
+    assert b"\r\nText\r\n\r\n-- \r\nYuki & Co.\r\nSales\r\n" in content
+    assert b"<div>-- <br><b>Yuki</b> &amp; Co.<br>Sales</div>" in content
+    OutboxMessage.objects.all().delete()
+    send(text="Text", with_signature="")
+    assert b"Yuki &" not in content_of(OutboxMessage.objects.get())
+
+
 def test_each_usable_address_is_offered_with_its_route(client, owner, gateway):
     make_send_as(owner, address="second@partnerdomain.com")
     make_pending(owner, address="third@partnerdomain.com")
@@ -142,6 +165,17 @@ def test_a_reply_names_what_it_answers(client, send, owner):
     content = content_of(OutboxMessage.objects.get())
     assert b"In-Reply-To: <2@x.example>\r\n" in content
     assert b"References: <1@x.example>\r\n <2@x.example>\r\n" in content
+
+
+def test_a_reply_is_written_from_the_default_address_where_that_was_chosen(client, owner):
+    make_send_as(owner)
+    client.force_login(owner)
+    reply = f"{COMPOSE}?from={PARTNER}&in-reply-to=<1@x.example>"
+    assert f'value="{PARTNER}" selected' in client.get(reply).content.decode()
+    choose_reply_from(actor=SYSTEM, user=owner, choice=ReplyFrom.DEFAULT)
+    assert f'value="{owner.primary_address}" selected' in client.get(reply).content.decode()
+    answer = client.get(f"{COMPOSE}?from={PARTNER}")
+    assert f'value="{PARTNER}" selected' in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert").first).to_contain_text("Type at least one address")
     expect(page.get_by_role("alert").first).to_be_focused()
+    expect(page.get_by_role("alert").first).to_be_in_viewport(ratio=1)
     assert page.get_by_label("Attachments").evaluate("input => input.files[0].name") == "offer.pdf"
     expect(page.get_by_text("Choose the attachments again")).to_have_count(0)
     expect(page.get_by_label("Text", exact=False).first).to_have_value("My letter")

@@ -9,6 +9,7 @@ from sendas.models import SendAs
 from sendas.services.signatures import (
     LONGEST,
     clean_signature,
+    signature_as_text,
     signature_for_box,
     signature_from_box,
 )
@@ -94,3 +95,16 @@ def test_one_that_is_too_long_is_told_and_kept_in_the_box(client, owner):
     assert "A signature has at most" in html
     assert "x" * (LONGEST + 1) in html
     assert SendAs.objects.get().signature == ""
+
+
+@pytest.mark.parametrize(
+    ("signature", "text"),
+    [
+        ("Yuki &amp; Co.<br>Sales", "Yuki & Co.\nSales"),
+        (f"<p><b>Yuki</b></p><p>{LINK}</p>", "Yuki\na"),
+        ("<ul><li>1 &lt; 2</li><li> 2 </li></ul>", "1 < 2\n2"),
+        (LOGO, ""),
+    ],
+)
+def test_a_signature_as_text_keeps_words_and_lines(signature, text):
+    assert signature_as_text(clean_signature(signature)) == text
