@@ -16,6 +16,7 @@ from django.db import Error as DatabaseError
 from accounts.models import AppPassword
 from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError
+from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import RESENT, complete_header, write_header
@@ -26,12 +27,10 @@ from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
 from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
-from delivery.services import load_credential
 from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from delivery.trace import Trace
 from delivery.upstreams import is_refused_password, pool_key
 from sendas.credentials import CredentialError
-from sendas.models import SmtpMsa
 from sendas.services.addresses import record_refusal
 from sendas.upstream import open_gateway, open_relay
 from smtp.address import AddressError, parse_from
@@ -81,12 +80,14 @@ class Relay:
         pools: Mapping[RouteKind, ConnectionPool],
         database: Database,
         accounts: AccountCache,
+        credentials: GatewayCredentials,
         log: DeliveryLog,
         limits: RecipientLimits,
     ) -> None:
         self.pools = pools
         self.database = database
         self.accounts = accounts
+        self.credentials = credentials
         self.log = log
         self.limits = limits
 
@@ -192,9 +193,9 @@ class Relay:
             if route.may_wait and may_pass(failure):
                 return self._hold(submission, message, taken)
             return reply
-        except (SmtpMsa.DoesNotExist, CredentialError):
+        except CredentialError:
             return self.refuse(message, route, GONE)
-        except (DatabaseError, TimeoutError):
+        except AwayError:
             return AWAY
         steps.end("start")
         sink = HandingOver(
@@ -210,7 +211,7 @@ class Relay:
     async def _connect(self, route: Route) -> Connection:
         if route.credential_id is None:
             return await open_relay()
-        credential = await self.database(load_credential, route.credential_id)
+        credential = await self.credentials.load(route.credential_id)
         return await open_gateway(route.server, credential)
 
     def release(self, route: Route, connection: Connection) -> None:

@@ -3,8 +3,6 @@
 Mail takes another way to the same (delivery/snapshot.py).
 """
 
-from uuid import UUID
-
 from accounts.models import Domain, User
 from accounts.models.directory import path_names
 from accounts.services.people import own_addresses
@@ -12,10 +10,9 @@ from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideA
 from policies.models import GatewayFailure, Setting
 from policies.services import applied_value
 from sendas.models import SendAs, SmtpMsa
-from sendas.services.addresses import gateway_password
 from sendas.upstream import relay
 from smtp.address import split_address
-from smtp.client import Credential, Security, Server
+from smtp.client import Security, Server
 
 
 def load_account(user: User) -> AccountSnapshot:
@@ -57,9 +54,3 @@ def load_settings(user: User) -> AppliedSettings:
         relay=server,
         on_failure=GatewayFailure(failure.value["choice"]),
     )
-
-
-def load_credential(credential_id: UUID) -> Credential:
-    """User name and password of a gateway. Raises SmtpMsa.DoesNotExist, CredentialError."""
-    msa = SmtpMsa.objects.get(credential_id=credential_id)
-    return Credential(msa.username, gateway_password(msa))

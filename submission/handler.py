@@ -10,6 +10,7 @@ from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
 from delivery import metrics
+from delivery.link import AwayError
 from delivery.relay import Relay
 from delivery.trace import Trace, TracedSink
 from smtp.header import HeaderBlock
@@ -46,7 +47,7 @@ class SubmissionHandler:
     async def _sign_in(self, session: Session, username: str, password: str) -> object | Reply:
         try:
             outcome = await self._sign_ins.check(username, password, peer=session.peer)
-        except (DatabaseError, TimeoutError) as error:
+        except (AwayError, DatabaseError, TimeoutError) as error:
             name, extra = type(error).__name__, session.for_log
             logger.warning("session %s: sign-in not checked: %s", session.id, name, extra=extra)
             return AWAY

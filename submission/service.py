@@ -12,6 +12,7 @@ from django.conf import settings
 
 from delivery import metrics
 from delivery.cache import AccountCache
+from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.limits import RecipientLimits
 from delivery.link import Link
@@ -75,9 +76,10 @@ async def serve(*, shared: bool = False) -> None:
         ),
         RouteKind.GATEWAY: ConnectionPool(on_acquire=_counter(RouteKind.GATEWAY)),
     }
-    relay = Relay(pools, database, AccountCache(watch, accounts_link), log, recipients)
+    accounts = AccountCache(watch, accounts_link)
+    relay = Relay(pools, database, accounts, GatewayCredentials(accounts_link), log, recipients)
     server = SmtpServer(
-        SubmissionHandler(relay, SignIns(watch, database)),
+        SubmissionHandler(relay, SignIns(watch, accounts_link, database)),
         hostname=settings.OUTGATE_HOSTNAME,
         tls=certificate.context,
         limits=Limits(message_size=settings.OUTGATE_MESSAGE_SIZE),

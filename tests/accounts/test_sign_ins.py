@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import SignInRecord
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
-from accounts.services.sign_ins import FAILURES, network_of, sign_in
+from accounts.services.sign_ins import FAILURES, UNTROUBLED, network_of, sign_in, untroubled_by
 from accounts.tasks import forget_sign_ins
 
 HERE, NEIGHBOUR, ELSEWHERE = "192.0.2.1", "192.0.2.200", "198.51.100.1"
@@ -154,6 +154,26 @@ def test_a_network_that_is_known_costs_one_query_more_and_no_write(
     pass_time(hours=25)
     try_as(owner, secret)
     assert SignInRecord.objects.get().succeeded_at >= recorded
+
+
+def is_untroubled(user, peer=HERE):
+    with connection.cursor() as cursor:
+        cursor.execute(UNTROUBLED, untroubled_by(user.primary_address.upper(), peer))
+        return bool(cursor.fetchall())
+
+
+def test_only_who_is_known_and_not_blocked_passes_without_the_whole_check(owner, secret):
+    assert not is_untroubled(owner)
+    try_as(owner, secret)
+    fail(owner.primary_address, times=9)
+    assert is_untroubled(owner, NEIGHBOUR)
+    assert not is_untroubled(owner, ELSEWHERE)
+    fail(owner.primary_address, times=1)
+    assert not is_untroubled(owner)
+    pass_time(minutes=10)
+    assert is_untroubled(owner)
+    pass_time(hours=24)
+    assert not is_untroubled(owner)
 
 
 def test_an_unknown_name_and_a_wrong_password_do_the_same(owner, secret):

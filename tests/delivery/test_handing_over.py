@@ -11,6 +11,7 @@ import pytest
 
 from accounts.models import AppPassword
 from delivery.cache import AccountCache
+from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
@@ -107,6 +108,7 @@ class Stage:
             {RouteKind.DEFAULT: self.pool},
             cast("Database", None),
             cast("AccountCache", FakeAccounts()),
+            cast("GatewayCredentials", None),
             cast("DeliveryLog", self.log),
             cast("RecipientLimits", self.limits),
         )
