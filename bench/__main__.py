@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import postfix
 from bench.comparison import running
 from bench.console import console_figures
+from bench.decisions import decision_figures
 from bench.demo import demo_figures
 from bench.figures import print_table, write_json
 from bench.outbox import WAITING, outbox_figures
@@ -58,6 +59,8 @@ def main() -> int:
             comparisons = list(compare(folder, quick=quick))
             say("make up")
             others = demo_figures(folder)
+            say("decisions")
+            others += decision_figures(folder)
             say("console")
             others += console_figures(folder, quick=quick)
             say("outbox")
