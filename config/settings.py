@@ -248,59 +248,24 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
 HOUR = 3600.0
 # Nothing on disk: a file from before the clock was put back would keep beat quiet until then.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+# Seconds between two. Expiry compares two machines' clocks, which may be 4 hours apart: it only
+# keeps the queue of a worker that is away short. PostgreSQL says which sweeps enqueue something
+# (accounts.services.sweeps).
+TASKS_EVERY = {
+    "accounts.tasks.forget_sign_ins": HOUR,
+    "delivery.tasks.forget_deliveries": 300.0,
+    "delivery.tasks.forget_recipient_counts": HOUR,
+    "delivery.tasks.sweep_limit_reports": 10.0,
+    "delivery.tasks.sweep_outbox": 2.0,
+    "delivery.tasks.tidy_outbox": 600.0,
+    "policies.tasks.sweep_waves": 2.0,
+    "sendas.tasks.sweep_mail_domains": 60.0,
+    "sendas.tasks.sweep_notices": 10.0,
+    "sendas.tasks.sweep_proofs": 60.0,
+}
 CELERY_BEAT_SCHEDULE = {
-    "sweep-mail-domains": {
-        "task": "sendas.tasks.sweep_mail_domains",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "sweep-waves": {
-        "task": "policies.tasks.sweep_waves",
-        "schedule": 2.0,
-        # Compared between two machines' clocks, which may be 4 hours apart: it only keeps the
-        # queue of a worker that is away short. PostgreSQL says which sweeps run.
-        "options": {"expires": 6 * HOUR},
-    },
-    "sweep-limit-reports": {
-        "task": "delivery.tasks.sweep_limit_reports",
-        "schedule": 10.0,
-        "options": {"expires": 10.0},
-    },
-    "forget-deliveries": {
-        "task": "delivery.tasks.forget_deliveries",
-        "schedule": 300.0,
-        "options": {"expires": 300.0},
-    },
-    "forget-recipient-counts": {
-        "task": "delivery.tasks.forget_recipient_counts",
-        "schedule": HOUR,
-        "options": {"expires": HOUR},
-    },
-    "sweep-proofs": {
-        "task": "sendas.tasks.sweep_proofs",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
-    "sweep-notices": {
-        "task": "sendas.tasks.sweep_notices",
-        "schedule": 10.0,
-        "options": {"expires": 10.0},
-    },
-    "forget-sign-ins": {
-        "task": "accounts.tasks.forget_sign_ins",
-        "schedule": HOUR,
-        "options": {"expires": HOUR},
-    },
-    "sweep-outbox": {
-        "task": "delivery.tasks.sweep_outbox",
-        "schedule": 2.0,
-        "options": {"expires": 2.0},
-    },
-    "tidy-outbox": {
-        "task": "delivery.tasks.tidy_outbox",
-        "schedule": 600.0,
-        "options": {"expires": 600.0},
-    },
+    task.rpartition(".")[2]: {"task": task, "schedule": every, "options": {"expires": 6 * HOUR}}
+    for task, every in TASKS_EVERY.items()
 }
 # Slow mail servers must not keep a policy change waiting: a worker of their own takes these.
 CELERY_TASK_ROUTES = {"delivery.tasks.deliver_outbox": {"queue": "outbox"}}

@@ -4,6 +4,7 @@ from functools import cache
 import uvloop
 from celery import shared_task
 
+from accounts.services.sweeps import claim_sweep
 from delivery import limit_reports, outbox, queue
 from delivery.courier import AT_ONCE, Courier
 from delivery.database import Database
@@ -12,7 +13,6 @@ from delivery.retention import delete_old_rows
 
 SWEEP_LIMIT = 100
 RUNS = 4  # of the outbox, by one sweep at most; each goes on while there is something to do
-RUN_EXPIRES = 2  # seconds: the next sweep enqueues as many again
 
 
 @cache
@@ -24,10 +24,12 @@ def database() -> Database:
 @shared_task
 def sweep_outbox() -> None:
     """Enqueue runs for what is due; beat runs this every few seconds."""
+    if not claim_sweep("delivery.tasks.sweep_outbox"):
+        return
     outbox.release_mended()
     due = queue.count_due(RUNS * AT_ONCE)
     for _ in range(-(-due // AT_ONCE)):
-        deliver_outbox.apply_async(expires=RUN_EXPIRES)
+        deliver_outbox.delay()
 
 
 @shared_task
@@ -45,6 +47,8 @@ def tidy_outbox() -> None:
 @shared_task
 def sweep_limit_reports() -> None:
     """Enqueue what administrators have to hear; beat runs this every few seconds."""
+    if not claim_sweep("delivery.tasks.sweep_limit_reports"):
+        return
     for report_id in LimitReport.objects.due().values_list("pk", flat=True)[:SWEEP_LIMIT]:
         mail_limit_report.delay(report_id)
 

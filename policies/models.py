@@ -221,16 +221,3 @@ class AppliedPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.unit_id}/{self.cohort} {self.setting}, version {self.version}"
-
-
-class LastSweep(models.Model):
-    """When a sweep last ran: one row, written by PostgreSQL's clock."""
-
-    id = models.SmallIntegerField(primary_key=True, default=1)
-    at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_last_sweep")]
-
-    def __str__(self) -> str:
-        return str(self.at)

@@ -1,5 +1,6 @@
 from celery import shared_task
 
+from accounts.services.sweeps import claim_sweep
 from policies import services
 from policies.models import PolicyChange, RolloutWave
 
@@ -10,7 +11,7 @@ SWEEP_LIMIT = 1_000
 @shared_task
 def sweep_waves() -> None:
     """Enqueue what is due; beat asks for this every few seconds."""
-    if not services.claim_sweep():
+    if not claim_sweep("policies.tasks.sweep_waves"):
         return
     units = PolicyChange.objects.due().order_by("unit_id").values_list("unit_id", flat=True)
     for unit_id in units.distinct()[:SWEEP_LIMIT]:

@@ -1,13 +1,13 @@
 from celery import shared_task
 from django.conf import settings
 
+from accounts.services.sweeps import claim_sweep
 from sendas.models import OwnerNotice
 from sendas.services import notices
 from sendas.services.domain_questions import ask_due_domain
 from sendas.services.mail_domains import due_domains, note_own_domains
 from sendas.services.reproof import BATCH, ask_for_old_proofs, suspend_lapsed
 
-SWEEP_SECONDS = 60.0
 # So many domains a minute: 200,000 within the week, and no burst at anybody's servers.
 SWEEP_LIMIT = 20
 NOTICES = 100  # by one sweep: with a sweep every ten seconds, 36,000 an hour
@@ -16,12 +16,11 @@ NOTICES = 100  # by one sweep: with a sweep every ten seconds, 36,000 an hour
 @shared_task
 def sweep_mail_domains() -> None:
     """Enqueue the domains whose turn it is; beat runs this every minute."""
-    if not settings.OUTGATE_FIND_SETTINGS:
+    if not settings.OUTGATE_FIND_SETTINGS or not claim_sweep("sendas.tasks.sweep_mail_domains"):
         return
     note_own_domains()
     for pk in due_domains().values_list("pk", flat=True)[:SWEEP_LIMIT]:
-        # What a busy worker has not come to by then is enqueued again.
-        ask_mail_domain.apply_async((pk,), expires=SWEEP_SECONDS)
+        ask_mail_domain.delay(pk)
 
 
 @shared_task
@@ -44,6 +43,8 @@ def sweep_proofs() -> None:
 @shared_task
 def sweep_notices() -> None:
     """Enqueue what owners have to hear; beat runs this every few seconds."""
+    if not claim_sweep("sendas.tasks.sweep_notices"):
+        return
     for notice_id in OwnerNotice.objects.due().values_list("pk", flat=True)[:NOTICES]:
         mail_notice.delay(notice_id)
 

@@ -4,6 +4,7 @@ from accounts.models.directory import Domain, OrgUnit
 from accounts.models.help_answers import HelpAnswer
 from accounts.models.people import AccountCount, Alias, Privilege, RoleAssignment, User
 from accounts.models.sign_ins import SignInRecord
+from accounts.models.sweeps import LastSweep
 
 __all__ = [
     "AccountCount",
@@ -12,6 +13,7 @@ __all__ = [
     "AuditEvent",
     "Domain",
     "HelpAnswer",
+    "LastSweep",
     "OrgUnit",
     "Privilege",
     "RoleAssignment",

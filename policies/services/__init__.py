@@ -20,7 +20,6 @@ from policies.services.clock import database_now
 from policies.services.effective import Effective, applied_value, inherited_value, saved_value
 from policies.services.express import apply_now_to_account, return_express_guests
 from policies.services.forecast import Forecast, Step, forecast, forecasts
-from policies.services.sweep import claim_sweep
 from policies.services.waves import (
     Progress,
     applied_cohorts,
@@ -43,7 +42,6 @@ __all__ = [
     "cancel",
     "change_policy",
     "change_progress",
-    "claim_sweep",
     "database_now",
     "forecast",
     "forecasts",
