@@ -3,11 +3,14 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import allauth.account.admin
+import allauth.mfa.admin
 import django.contrib.auth.admin  # noqa: F401 registers what is taken off below
+from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.admin import options
 from django.contrib.admin.utils import flatten
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy, ngettext
@@ -26,6 +29,7 @@ from accounts.models.directory import path_names
 from accounts.requests import actor_of
 from accounts.services.app_passwords import revoke_app_password
 from accounts.services.people import restore_user, suspend_user
+from accounts.services.second_factors import reset_second_factor
 
 # Django's own classes take their model only in a type checker's eyes.
 if TYPE_CHECKING:
@@ -45,8 +49,8 @@ admin.site.empty_value_display = "–"
 admin.site.enable_nav_sidebar = False
 
 # Roles take the place of groups, and only sign-in itself writes allauth's list of addresses: a
-# row more in there would be a second way into an account.
-admin.site.unregister([Group, allauth.account.admin.EmailAddress])
+# row more in there would be a second way into an account. Second factors are secrets.
+admin.site.unregister([Group, allauth.account.admin.EmailAddress, Authenticator])
 
 
 class _LookUp(BaseModelAdmin):
@@ -113,7 +117,7 @@ class UserAdmin(SupportAdmin):
         "last_login",
     )
     inlines = (AliasInline, RoleInline, AppPasswordInline)
-    actions = ("suspend", "restore")
+    actions = ("suspend", "restore", "reset_second_factor")
 
     @admin.display(description=gettext_lazy("unit"))
     def unit_path(self, user: User) -> str:
@@ -147,6 +151,22 @@ class UserAdmin(SupportAdmin):
             "%d account can sign in and send.", "%d accounts can sign in and send.", len(restored)
         )
         self.message_user(request, told % len(restored), messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Reset the second factor"))
+    def reset_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        """For all support staff, but for accounts with a role: those are named and left out."""
+        reset = 0
+        for user in users:
+            try:
+                reset += reset_second_factor(actor=actor_of(request), user=user)
+            except PermissionDenied as refusal:
+                self.message_user(request, f"{user.primary_address}: {refusal}", messages.ERROR)
+        told = ngettext(
+            "The second factor of %d account is gone, and its sessions have ended.",
+            "The second factors of %d accounts are gone, and their sessions have ended.",
+            reset,
+        )
+        self.message_user(request, told % reset, messages.SUCCESS)
 
 
 @admin.register(AppPassword)

@@ -1,7 +1,13 @@
 from typing import Any
 
 from allauth.account import forms as allauth_forms
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.mfa import app_settings
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.totp import forms as totp_forms
 from django import forms
+from django.core.cache import cache
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.help_answers import COMMENT_LENGTH
@@ -63,4 +69,32 @@ class NewPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordKeyForm):  # typ
 
 
 class PasswordAgainForm(_LabelledOnly, allauth_forms.ReauthenticateForm):  # type: ignore[misc]
+    pass
+
+
+class _CodeField(_LabelledOnly):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].label = _("Code")
+        self.fields["code"].error_messages["required"] = _("Type the code that the app shows now.")
+
+    def clean_code(self) -> str:
+        """Allauth remembers a used code for one period; with neighbours it holds for three."""
+        code: str = super().clean_code()  # type: ignore[misc]  # of allauth's form, which has none
+        periods = 2 * app_settings.TOTP_TOLERANCE + 1
+        key = f"second_factor_used:{self.user.pk}:{normalize_user_code(code)}"  # type: ignore[attr-defined]
+        if not cache.add(key, "y", timeout=periods * app_settings.TOTP_PERIOD):
+            raise get_adapter().validation_error("incorrect_code")
+        return code
+
+
+class SecondFactorForm(_CodeField, mfa_forms.AuthenticateForm):  # type: ignore[misc]
+    pass
+
+
+class SecondFactorAgainForm(_CodeField, mfa_forms.ReauthenticateForm):  # type: ignore[misc]
+    pass
+
+
+class SetUpSecondFactorForm(_CodeField, totp_forms.ActivateTOTPForm):  # type: ignore[misc]
     pass

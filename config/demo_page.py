@@ -1,14 +1,22 @@
 """The demo's page: which server carried what, with which envelope and headers, and why."""
 
+import json
 import os
 import shlex
 from typing import Any, NamedTuple
 
+from allauth.mfa import app_settings
+from allauth.mfa.totp.internal.auth import (
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.access import signed_in
@@ -61,6 +69,24 @@ def demo(request: SignedInRequest) -> HttpResponse:
         "command": _swaks_command(request.user) if "swaks" in request.GET else "",
     }
     return render(request, "demo/page.html#lanes" if request.htmx else "demo/page.html", context)
+
+
+@require_safe
+@never_cache
+def demo_codes(request: HttpRequest) -> HttpResponse:
+    """The second factors of the demo's people, for everybody: they are needed to sign in."""
+    sign_ins = json.loads(_demo_installation().sign_ins.read_text())
+    codes = [
+        (address, code_now(sign_in["totp_secret"]))
+        for address, sign_in in sign_ins.items()
+        if sign_in["totp_secret"]
+    ]
+    return render(request, "demo/codes.html", {"codes": codes})
+
+
+def code_now(secret: str) -> str:
+    counter = list(yield_hotp_counters_from_time())[app_settings.TOTP_TOLERANCE]
+    return str(format_hotp_value(hotp_value(secret, counter)))
 
 
 @require_safe

@@ -81,7 +81,6 @@ def describe_demo(installation: Installation, certificates: Certificates) -> dic
                 "unit": account.unit,
                 "address": account.address,
                 **sign_ins[account.address],
-                "totp_secret": None,
             }
             for account in ACCOUNTS
             if account.address in sign_ins
@@ -106,6 +105,7 @@ def ready_lines(
     partner = demo["partner"]
     return [
         f"Web pages    {demo['base_url']}",
+        f"Codes        {demo['base_url']}/demo/codes/ (for administrators and support)",
         f"Submission   {HOST}, port {demo['submission']['port']} (STARTTLS)",
         f"             {HOST}, port {demo['submissions']['port']} (TLS)",
         f"Trust        {demo['ca_file']}",

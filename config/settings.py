@@ -96,6 +96,7 @@ INSTALLED_APPS = [
     "accounts",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "treebeard",
     "django_htmx",
     "template_partials",
@@ -199,6 +200,15 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+MFA_ADAPTER = "sendas.second_factor.SecondFactorAdapter"
+MFA_TOTP_ISSUER = "Outgate"
+# Codes of the half minutes before and after hold too: people type slowly, and clocks differ.
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate": "accounts.forms.SecondFactorForm",
+    "reauthenticate": "accounts.forms.SecondFactorAgainForm",
+    "activate_totp": "accounts.forms.SetUpSecondFactorForm",
+}
 
 LANGUAGE_CODE = "en"
 USE_I18N = True

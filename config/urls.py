@@ -1,14 +1,22 @@
 from allauth.account import views as account
 from allauth.account.decorators import secure_admin_login
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as mfa_recovery_codes
+from allauth.mfa.totp import views as mfa_totp
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from accounts.mail_programs import autoconfig
-from config.demo_page import demo, demo_source
+from accounts.second_factor import demanding_second_factor
+from accounts.second_factor_pages import recovery_codes, set_up_second_factor
+from config.demo_page import demo, demo_codes, demo_source
 from config.views import healthz, home, no_page, readyz
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.admin_view = demanding_second_factor(  # type: ignore[assignment, method-assign]
+    admin.site.admin_view
+)
 
 # Of allauth's pages only these: it offers no sign-up, and nobody changes a primary address there.
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -29,11 +37,28 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("support/r/<path:rest>", no_page),
     path("support/", admin.site.urls),
     path("demo/", demo, name="demo"),
+    path("demo/codes/", demo_codes, name="demo_codes"),
     path("demo/<str:server>/<str:name>", demo_source, name="demo_source"),
     path("sign-in/", account.login, name="account_login"),
     path("sign-out/", account.logout, name="account_logout"),
     path("sign-in/suspended/", account.account_inactive, name="account_inactive"),
     path("sign-in/again/", account.reauthenticate, name="account_reauthenticate"),
+    path("sign-in/code/", mfa.authenticate, name="mfa_authenticate"),
+    path("sign-in/code/again/", mfa.reauthenticate, name="mfa_reauthenticate"),
+    path("second-factor/", mfa.index, name="mfa_index"),
+    path("second-factor/set-up/", set_up_second_factor, name="mfa_activate_totp"),
+    path("second-factor/remove/", mfa_totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("second-factor/recovery-codes/", recovery_codes, name="mfa_view_recovery_codes"),
+    path(
+        "second-factor/recovery-codes/new/",
+        mfa_recovery_codes.generate_recovery_codes,
+        name="mfa_generate_recovery_codes",
+    ),
+    path(
+        "second-factor/recovery-codes/download/",
+        mfa_recovery_codes.download_recovery_codes,
+        name="mfa_download_recovery_codes",
+    ),
     path("password/change/", account.password_change, name="account_change_password"),
     path("password/reset/", account.password_reset, name="account_reset_password"),
     path("password/reset/sent/", account.password_reset_done, name="account_reset_password_done"),

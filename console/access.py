@@ -1,4 +1,7 @@
-"""The only way to units and changes: who doesn't administer them gets 404."""
+"""The only way to units and changes: who doesn't administer them gets 404.
+
+Who does is led to the second factor first, until it was used in this session.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -13,6 +16,7 @@ from django.shortcuts import get_object_or_404
 from accounts.access import signed_in
 from accounts.models import OrgUnit, Privilege, RoleAssignment, User
 from accounts.requests import SignedInRequest
+from accounts.second_factor import lead_to_second_factor
 from accounts.services.rights import Rights, rights_of
 from policies.models import PolicyChange, RolloutWave
 
@@ -58,6 +62,8 @@ def _guarded(view: View[P], administered: Callable[[Rights], list[str]]) -> Guar
         admin_request.administered = administered(admin_request.rights)
         if not admin_request.administered:
             raise Http404
+        if led := lead_to_second_factor(request):
+            return led
         return view(admin_request, *args, **kwargs)
 
     return guarded

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import Domain, OrgUnit, Privilege, RoleAssignment, User
@@ -12,6 +13,7 @@ from accounts.services.directory import create_domain, create_unit
 from accounts.services.people import create_user
 from accounts.services.roles import assign_role
 from config.embedded import Engines
+from tests.second_factors import SecondFactorClient
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,12 @@ def django_db_setup(services: Engines, django_db_blocker: DjangoDbBlocker) -> No
 def fast_password_hasher(settings) -> None:
     """Web passwords are Django's business; its real hasher would take most of the suite's time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def client() -> Client:
+    """Whoever has a role and is signed in by `force_login` has used a second factor too."""
+    return SecondFactorClient()
 
 
 PASSWORD = "correct horse battery staple"

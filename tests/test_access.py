@@ -21,6 +21,7 @@ from policies.models import GatewayPolicy
 from sendas.models import MailDomain, SmtpMsa
 from sendas.services.proof import send_proof
 from tests.console.rows import save_value
+from tests.second_factors import give_second_factor
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
 from tests.sendas.test_proof import token_in
 
@@ -163,11 +164,31 @@ TABLE = {
     ),
     "settings/app-passwords/": Row(signed_in(200), the_owner(LIST), {"revoke": "APP_PASSWORD"}),
     "demo/": Row(signed_in(200)),
+    "demo/codes/": Row(everybody(200)),
     "demo/<str:server>/<str:name>": Row(signed_in(200)),
     # Sign-in: allauth's pages.
     "sign-in/": Row((200, *("/",) * 7), (200, *("/",) * 7)),
     "sign-out/": Row(("/sign-in/", *(200,) * 7), everybody("/sign-in/")),
     "sign-in/suspended/": Row(everybody(200)),
+    # The second factor. Who has a role has one here, and has used it; see below for who has not.
+    "sign-in/code/": Row(("/sign-in/", *("/",) * 7), ("/sign-in/", *("/",) * 7)),
+    "sign-in/code/again/": Row(
+        (SIGN_IN, *("/sign-in/again/",) * 2, *(200,) * 5),
+        (SIGN_IN, *("/sign-in/again/",) * 2, *(200,) * 5),
+    ),
+    "second-factor/": Row(signed_in(200), signed_in(405)),
+    "second-factor/set-up/": Row(
+        (SIGN_IN, *("/sign-in/again/",) * 7), (SIGN_IN, *("/sign-in/again/",) * 7)
+    ),
+    "second-factor/remove/": Row(
+        (SIGN_IN, *(404,) * 2, *("/sign-in/again/",) * 5),
+        (SIGN_IN, *(404,) * 2, *("/sign-in/again/",) * 5),
+    ),
+    "second-factor/recovery-codes/": Row(signed_in(404), signed_in(405)),
+    "second-factor/recovery-codes/new/": Row(
+        (SIGN_IN, *("/sign-in/again/",) * 7), (SIGN_IN, *("/sign-in/again/",) * 7)
+    ),
+    "second-factor/recovery-codes/download/": Row(signed_in(404), signed_in(404)),
     "sign-in/again/": Row(signed_in(200), signed_in(200)),
     "password/change/": Row(signed_in(200), signed_in(200)),
     "password/reset/": Row(everybody(200), everybody(200)),
@@ -266,6 +287,8 @@ def world(
     waiting = OutboxMessage.objects.create(
         account=owner, source="smtp", state="waiting", recipients=[], expires_at=Now()
     )
+    for user in (support, unit_admin, users_admin, reports_admin, super_admin):
+        give_second_factor(user)
     rows = [
         owner, app_password, organisation.sales, Domain.objects.get(), change, send_as, delivery,
         waiting, unit_admin.roles.get(), AuditEvent.objects.last(),
@@ -276,6 +299,7 @@ def world(
     monkeypatch.setenv("OUTGATE_DATA_DIR", str(tmp_path))
     for server in ("ours", "partner"):
         Capture(tmp_path / "demo" / server, "mail.example")
+    (tmp_path / "sign-ins.json").write_text("{}")
     kept = tmp_path / "demo" / "ours" / "new" / "1.P1Q1.mail.example"
     kept.write_bytes(b"From: a@example.com\r\n\r\nBody\r\n")
     return World(

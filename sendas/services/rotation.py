@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.services.audit import SYSTEM, record_event
 from sendas.credentials import CredentialError, current_key_id, seal
 from sendas.models import SmtpMsa
+from sendas.second_factor import seal_text, unseal_text
 from sendas.services.addresses import binding_of, gateway_password
 
 BATCH = 200  # rows locked at a time: some tens of milliseconds
@@ -65,3 +67,34 @@ def _rotate(pks: list[int], *, skip_locked: bool) -> Progress:
             readable.append(msa)
         SmtpMsa.objects.bulk_update(readable, ["key_id", "ciphertext"])
     return Progress(len(readable), len(held) - len(readable))
+
+
+# What django-allauth keeps sealed of each kind of second factor.
+SEALED = {Authenticator.Type.TOTP: "secret", Authenticator.Type.RECOVERY_CODES: "seed"}
+
+
+def second_factors_on_old_keys() -> list[int]:
+    held = Authenticator.objects.filter(type__in=SEALED).values_list("pk", "type", "data")
+    current = f"{current_key_id()}:"
+    return [pk for pk, kind, data in held if not data[SEALED[kind]].startswith(current)]
+
+
+def rotate_second_factors() -> Progress:
+    """One row at a time: each is the whole JSON, in which a recovery code may be marked used."""
+    progress = Progress()
+    for pk in second_factors_on_old_keys():
+        with transaction.atomic():
+            row = Authenticator.objects.select_for_update(no_key=True).filter(pk=pk).first()
+            if row is None:
+                continue
+            key = SEALED[row.type]
+            try:
+                row.data[key] = seal_text(unseal_text(row.data[key]))
+            except CredentialError:
+                progress = progress.plus(Progress(unreadable=1))
+                continue
+            row.save(update_fields=["data"])
+        progress = progress.plus(Progress(rotated=1))
+    if progress.rotated:
+        record_event(SYSTEM, "second_factors_rotated", current_key_id(), rotated=progress.rotated)
+    return progress

@@ -15,6 +15,7 @@ from tests.browser import chromium
 from tests.conftest import PASSWORD
 from tests.console.rows import GATEWAY, apply_waves, save_value
 from tests.processes import BEAT, WORKER, running
+from tests.second_factors import give_second_factor, sign_in_on
 
 ACCOUNTS = 12
 SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every two
@@ -27,10 +28,8 @@ def page(live_server, super_admin, settings) -> Iterator[Page]:
     settings.ALLOWED_HOSTS = ["localhost"]
     with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
-        page.goto("/sign-in/")
-        page.get_by_label("Address").fill(super_admin.primary_address)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        give_second_factor(super_admin)
+        sign_in_on(page, super_admin, PASSWORD)
         page.wait_for_url("**/console/")
         yield page
 

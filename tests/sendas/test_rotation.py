@@ -8,15 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from accounts.models import AuditEvent
+from config.demo_page import code_now
 from sendas.credentials import Binding, key_ring, seal
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import gateway_password
 from sendas.services.rotation import BATCH, rotate_credentials
+from tests.second_factors import SECRET, give_second_factor
 from tests.sendas.conftest import CANARY
 
 ROWS = 10_000
@@ -204,3 +207,17 @@ def test_ten_thousand_passwords_change_their_key_under_traffic(owner, use_keys):
         assert row.key_id == "new"
         assert row.credential_id == replaced.get(pk, before[pk])
         assert gateway_password(row) == ("another" if pk in replaced else CANARY)
+
+
+def test_second_factors_change_their_key_and_go_on(owner, use_keys):
+    factor = give_second_factor(owner)
+    codes = RecoveryCodes.activate(owner)
+    opens = codes.get_unused_codes()[0]
+    use_keys("new", "old")
+    assert rotate() == "All passwords are under the key new.\n"
+    use_keys("new")
+    factor.refresh_from_db()
+    codes.instance.refresh_from_db()
+    assert factor.wrap().validate_code(code_now(SECRET))
+    assert codes.validate_code(opens)
+    assert AuditEvent.objects.filter(name="second_factors_rotated").count() == 1
