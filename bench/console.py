@@ -12,9 +12,16 @@ from bench.parts import free_ports, run
 from config.certificates import keep_certificates
 from config.embedded import place_engines
 
-SIZE = {"accounts": 1_000_000, "units": 2_000, "events": 1_000_000, "rounds": 50}
-QUICK = {"accounts": 20_000, "units": 200, "events": 20_000, "rounds": 5}
+SIZE = {
+    "accounts": 1_000_000,
+    "units": 2_000,
+    "events": 1_000_000,
+    "addresses": 200_000,
+    "rounds": 50,
+}
+QUICK = {"accounts": 20_000, "units": 200, "events": 20_000, "addresses": 4_000, "rounds": 5}
 PAGE_GOALS = {"median": 80.0, "p95": 200.0}  # milliseconds
+PREVIEW_GOALS = {"median": 1000.0, "p95": 1000.0}
 ROLLOUT_GOALS = {"root": 0.05, "units": 0.5}  # seconds
 
 
@@ -35,16 +42,17 @@ def console_figures(folder: Path, *, quick: bool) -> list[Figure]:
     scale = f"{size['accounts']:,} accounts, {size['units']:,} units"
     return [
         Figure(f"fill_accounts: {scale}", "s", [filled], lower_is_better=True),
-        *(figure for page in found["pages"] for figure in _page(page)),
+        *(figure for page in found["pages"] for figure in _page(page, PAGE_GOALS)),
+        *(figure for page in found["previews"] for figure in _page(page, PREVIEW_GOALS)),
         *(_rollout(each) for each in found["rollouts"]),
     ]
 
 
-def _page(page: dict[str, Any]) -> list[Figure]:
+def _page(page: dict[str, Any], goals: dict[str, float]) -> list[Figure]:
     name = f"page {page['name']}"
     times = [
         Figure(f"{name}, {part}", "ms", [page[part]], goal, lower_is_better=True)
-        for part, goal in PAGE_GOALS.items()
+        for part, goal in goals.items()
     ]
     return [*times, Figure(f"{name}, queries", "queries", [page["queries"]])]
 

@@ -1,34 +1,22 @@
 """The audit as CSV and JSON, line by line."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from accounts.models import AuditEvent
+from console.csv_file import csv_lines
 from policies.reports import reported
 
 HEADING = (
     "time", "actor", "network_address", "event", "type", "name", "unit", "target", "old_value",
     "new_value", "details",
 )  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula and runs it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class _Echo:
-    """What csv writes to: it gives the line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_lines(events: Iterable[AuditEvent]) -> Iterator[str]:
+def event_lines(events: Iterable[AuditEvent]) -> Iterator[str]:
     """One line for each event; of a setting's two names the first."""
-    writer = csv.writer(_Echo())
-    yield writer.writerow(HEADING)
-    for event in events:
-        yield writer.writerow([_harmless(cell) for cell in _cells(event)])
+    return csv_lines(HEADING, (_cells(event) for event in events))
 
 
 def _cells(event: AuditEvent) -> Iterator[str]:
@@ -45,10 +33,6 @@ def _cells(event: AuditEvent) -> Iterator[str]:
     yield named.parameters.get("OLD_VALUE", "")
     yield named.parameters.get("NEW_VALUE", "")
     yield json.dumps(details, ensure_ascii=False) if details else ""
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def json_lines(events: Iterable[AuditEvent]) -> Iterator[str]:

@@ -7,9 +7,10 @@ from django.shortcuts import render
 
 from accounts.models import AuditEvent
 from console.access import AdminRequest
-from console.audit_download import csv_lines, json_lines
+from console.audit_download import event_lines, json_lines
 from console.audit_forms import AuditFilter
 from console.audit_words import line_of
+from console.csv_file import csv_answer
 
 EVENTS_PER_PAGE = 50
 MOST_DIGITS = 18  # of an event's number
@@ -49,10 +50,8 @@ def audit_download(request: AdminRequest, kind: str) -> HttpResponseBase:
     if not form.is_valid():
         return audit_page(request)
     events = form.events().iterator(chunk_size=1000)
-    answer = (
-        StreamingHttpResponse(csv_lines(events), content_type="text/csv; charset=utf-8")
-        if kind == "csv"
-        else StreamingHttpResponse(json_lines(events), content_type="application/json")
-    )
-    answer["Content-Disposition"] = f'attachment; filename="outgate-audit.{kind}"'
+    if kind == "csv":
+        return csv_answer(event_lines(events), "outgate-audit.csv")
+    answer = StreamingHttpResponse(json_lines(events), content_type="application/json")
+    answer["Content-Disposition"] = 'attachment; filename="outgate-audit.json"'
     return answer

@@ -19,6 +19,8 @@ from accounts.requests import actor_of
 from accounts.templatetags.clock import clock_time
 from console.access import AdminRequest, administered_changes
 from console.forms import GatewayForm
+from console.impact import Impact, load_impact
+from console.impact_page import shown_impact
 from console.rollout import Rollout, load_rollout
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
 from console.unit_tree import UnitTree, way_to
@@ -75,6 +77,7 @@ class Shown(NamedTuple):
     form: GatewayForm
     saved: Rollout | None = None
     notice: Notice | None = None
+    impact: Impact | None = None
 
 
 def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
@@ -90,6 +93,8 @@ def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpRe
 def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
     setting = load_unit_setting(unit)
     form = GatewayForm(setting, request.POST)
+    if "see" in request.POST:
+        return _see(request, page, setting, form)
     if not form.is_valid():
         return _answer(request, Shown(page, setting, form))
     try:
@@ -116,6 +121,23 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
     if change is None:
         return _answer(request, Shown(page, setting, form, notice=_nothing_changed(setting)))
     return _saved(page, unit, change)
+
+
+def _see(
+    request: AdminRequest, page: MailPage, setting: UnitSetting, form: GatewayForm
+) -> HttpResponse:
+    """The form as typed, with what saving it would change; nothing is saved."""
+    impact = load_impact(setting, form.value()) if form.is_valid() else None
+    if not request.htmx:
+        return _answer(request, Shown(page, setting, form, impact=impact))
+    context = {
+        "form": form,
+        "impact_asked": True,
+        "state": form.state(),
+        "url": reverse(page.view_name, args=[setting.unit.pk]),
+        **(shown_impact(impact) if impact else {}),
+    }
+    return render(request, "console/gateway.html#impact", context)
 
 
 def _is_own_save(request: AdminRequest, newest: PolicyChange, form: GatewayForm) -> bool:
@@ -214,7 +236,7 @@ def _timing() -> dict[str, object]:
 
 
 def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
-    page, setting, form, _saved, notice = shown
+    page, setting, form, _saved, notice, impact = shown
     unit = setting.unit
     tree = UnitTree(request, page.view_name, GATEWAY)
     way = way_to(unit)
@@ -223,6 +245,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
     context = {
         **shown._asdict(),
         **_timing(),
+        **(shown_impact(impact) if impact else {}),
         "path": [
             (_("Apps"), ""),
             (_("Suite"), ""),

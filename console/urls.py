@@ -6,7 +6,14 @@ app_name = "console"
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("search/", views.search, name="search"),
+    path("help/gateways/", views.gateway_help, name="help_gateways"),
     path("apps/mail/own-values/<int:unit_id>/", views.overrides, name="overrides"),
+    path("apps/mail/what-changes/<int:unit_id>/", views.impact, name="mail_impact"),
+    path(
+        "apps/mail/what-changes/<int:unit_id>/download.csv",
+        views.impact_download,
+        name="mail_impact_file",
+    ),
     path("apps/mail/", views.mail, name="mail"),
     path("apps/mail/advanced/", views.mail_advanced, name="mail_advanced"),
     path("apps/mail/advanced/<int:unit_id>/", views.mail_advanced, name="mail_advanced"),

@@ -30,6 +30,8 @@ from console.administrators_page import administrators_page, own_roles, role_pag
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
+from console.help_pages import help_gateways
+from console.impact_page import impact_file, impact_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
@@ -77,6 +79,12 @@ def search(request: AdminRequest) -> HttpResponse:
     return render(request, "console/search.html", context)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_any_administrator
+def gateway_help(request: AdminRequest) -> HttpResponse:
+    return help_gateways(request)
+
+
 @require_safe
 @for_administrators
 def overrides(request: AdminRequest, unit_id: int) -> HttpResponse:
@@ -103,6 +111,18 @@ def mail_advanced(request: AdminRequest, unit_id: int | None = None) -> HttpResp
 @for_administrators
 def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
     return gateway_page(request, ACCESS, administered_unit(request, unit_id))
+
+
+@require_safe
+@for_administrators
+def impact(request: AdminRequest, unit_id: int) -> HttpResponse:
+    return impact_page(request, administered_unit(request, unit_id))
+
+
+@require_safe
+@for_administrators
+def impact_download(request: AdminRequest, unit_id: int) -> HttpResponseBase:
+    return impact_file(request, administered_unit(request, unit_id))
 
 
 @require_safe

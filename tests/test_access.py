@@ -109,7 +109,16 @@ TABLE = {
     "console/audit/": Row(report_readers(200)),
     "console/audit/download\\.(?P<kind>csv|json)": Row(report_readers(200)),
     "console/search/": Row(any_administrator(200)),
+    "console/help/gateways/": Row(
+        any_administrator(200),
+        any_administrator("/console/help/gateways/"),
+        {"helpful": "yes"},
+    ),
     "console/apps/mail/own-values/<int:unit_id>/": Row(administrators(200)),
+    "console/apps/mail/what-changes/<int:unit_id>/": Row(administrators(200), query="?value=on"),
+    "console/apps/mail/what-changes/<int:unit_id>/download.csv": Row(
+        administrators(200), query="?value=on"
+    ),
     "console/rollouts/": Row(administrators(200)),
     "console/rollouts/running/": Row(administrators(200)),
     "console/rollouts/<int:change_id>/": Row(administrators(200)),
@@ -370,7 +379,7 @@ def test_a_unit_administrator_reaches_down_neither_beside_nor_above(
     version = GatewayPolicy.objects.filter(unit=unit).count()
     data = {"choice": "override", "allowed": "on" * (not version), "based_on": version}
     for route in (route for route in TABLE if "<int:unit_id>" in route):
-        url = world.url(route)
+        url = world.url(route, TABLE[route].query)
         assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404), url
         saved = answer(client, unit_admin, "post", url, data)
         may_save = REACH[name] and bool(TABLE[route].post)

@@ -1,0 +1,125 @@
+"""How the routes of many addresses turn when accounts gain or lose the right to gateways.
+
+Addresses that the decision can't tell apart are one class: it is asked once for each class, and the
+database counts how many addresses each has. So a million of them cost one statement.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import product
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    Expression,
+    ExpressionWrapper,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+)
+
+from accounts.models import Domain
+from delivery.routing import (
+    AccountSnapshot,
+    AppliedSettings,
+    Gateway,
+    OutsideAddress,
+    Refusal,
+    Route,
+    RouteKind,
+    decide,
+)
+from sendas.models import SendAs
+from smtp.client import Security, Server
+
+_SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
+
+
+class Turn(StrEnum):
+    """What becomes of an address's mail."""
+
+    THROUGH = "through"
+    ON_BEHALF = "on-behalf"
+    RESUMES = "resumes"
+    STOPPED = "stopped"
+    STAYS_ON_BEHALF = "stays-on-behalf"
+
+
+class AddressClass(NamedTuple):
+    """All that the decision knows of a send-as address, its account's right apart."""
+
+    suspended: bool
+    verified: bool
+    has_gateway: bool
+    works: bool
+
+    def turn(self, *, allowed: bool) -> Turn | None:
+        """When its account gains the right, or loses it where not `allowed`."""
+        return _turn(self._answer(allowed=not allowed), self._answer(allowed=allowed))
+
+    def _answer(self, *, allowed: bool) -> Route | Refusal:
+        gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works) if self.has_gateway else None
+        account = AccountSnapshot(
+            primary_address="primary",
+            outside={"address": OutsideAddress(self.verified, gateway)},
+            suspended=self.suspended,
+        )
+        settings = AppliedSettings(allowed, deciding_unit="", version=0, relay=_SOMEWHERE)
+        return decide(account, "address", settings)
+
+
+def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
+    if isinstance(then, Refusal):
+        return Turn.STOPPED if isinstance(now, Route) else None
+    if then.kind == RouteKind.GATEWAY:
+        return Turn.THROUGH
+    if isinstance(now, Refusal):
+        return Turn.RESUMES
+    return Turn.ON_BEHALF if now.kind == RouteKind.GATEWAY else Turn.STAYS_ON_BEHALF
+
+
+def count_turns(addresses: QuerySet[SendAs], *, allowed: bool) -> Counter[Turn]:
+    """How many of these addresses take each turn: one query."""
+    found = _classed(addresses).values_list(*AddressClass._fields).annotate(Count("pk"))
+    turns: Counter[Turn] = Counter()
+    for *known, count in found.order_by():
+        if turn := AddressClass(*known).turn(allowed=allowed):
+            turns[turn] += count
+    return turns
+
+
+def taking(addresses: QuerySet[SendAs], turn: Turn, *, allowed: bool) -> QuerySet[SendAs]:
+    """Those of the addresses that take that turn."""
+    wanted = Q(pk=None)
+    for known in _classes():
+        if known.turn(allowed=allowed) == turn:
+            wanted |= Q(**known._asdict())
+    return _classed(addresses).filter(wanted)
+
+
+def _classes() -> Iterator[AddressClass]:
+    return (AddressClass(*known) for known in product((False, True), repeat=4))
+
+
+def _classed(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
+    """With the fields of AddressClass, as delivery/services.py reads them for one account."""
+    domain = Func(OuterRef("send_as_email"), Value("[^@]*$"), function="SUBSTRING")
+    inside = Exists(Domain.objects.filter(name=domain))
+    return addresses.exclude(verification_status="").annotate(
+        suspended=F("user__suspended"),
+        verified=_is(Q(verification_status=SendAs.VerificationStatus.ACCEPTED)),
+        # A domain that became the organisation's own has no gateways any more.
+        has_gateway=_is(Q(smtp_msa__isnull=False) & ~Q(inside)),
+        works=_is(Q(smtp_msa__refused_at__isnull=True)),
+    )
+
+
+def _is(condition: Q) -> Expression:
+    return ExpressionWrapper(condition, output_field=BooleanField())
