@@ -223,6 +223,7 @@ def main() -> None:
         (superior, "accounts", reverse("console:accounts")),
         (superior, "accounts of a unit", reverse("console:accounts") + f"?unit={unit.pk}"),
         (superior, "account", reverse("console:account", args=[someone.pk])),
+        (superior, "simulator", reverse("console:simulator") + f"?account={someone}"),
     ]
     measured = [measure(signed_in(who), name, url, wanted["rounds"]) for who, name, url in pages]
     print(json.dumps({"pages": measured, "previews": previews, "rollouts": rollouts}))

@@ -18,6 +18,7 @@ from accounts.models import OrgUnit, Privilege, RoleAssignment, User
 from accounts.requests import SignedInRequest
 from accounts.second_factor import lead_to_second_factor
 from accounts.services.rights import Rights, rights_of
+from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave
 
 P = ParamSpec("P")
@@ -100,6 +101,15 @@ def administered_accounts(request: AdminRequest) -> QuerySet[User]:
 
 def administered_account(request: AdminRequest, account_id: UUID) -> User:
     return get_object_or_404(administered_accounts(request), pk=account_id)
+
+
+def administered_delivery(request: AdminRequest, delivery_id: UUID) -> Delivery:
+    """A message of one of those accounts; super administrators also see those of gone ones."""
+    below = Q(account=None) if request.rights.is_super else Q(pk=None)
+    for path in request.administered:
+        below |= Q(account__unit__path__startswith=path)
+    messages = Delivery.objects.filter(below).select_related("account")
+    return get_object_or_404(messages, pk=delivery_id)
 
 
 def administered_changes(request: AdminRequest) -> QuerySet[PolicyChange]:

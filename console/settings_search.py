@@ -47,6 +47,13 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
+        _("Simulator"),
+        _("Why a message would go its way, or went it, step by step"),
+        _("route decision explain why message from address envelope sender header simulate test"),
+        "console:simulator",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
         _("Rollouts"),
         _("Which change has reached whom, and when it reaches everybody"),
         _("progress wave change history undo pending hour"),

@@ -17,6 +17,7 @@ from console.access import (
     administered_account,
     administered_change,
     administered_changes,
+    administered_delivery,
     administered_unit,
     for_administrators,
     for_any_administrator,
@@ -36,6 +37,7 @@ from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
 from console.settings_search import find_places
+from console.simulator_pages import message_page, simulator_page
 from console.stored_passwords_page import stored_passwords_page, wipe_page
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
@@ -223,6 +225,18 @@ def account(request: AdminRequest, account_id: UUID) -> HttpResponse:
 @for_administrators
 def account_apply_now(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return account_apply_now_page(request, administered_account(request, account_id))
+
+
+@require_safe
+@for_administrators
+def simulator(request: AdminRequest) -> HttpResponse:
+    return simulator_page(request)
+
+
+@require_safe
+@for_administrators
+def message(request: AdminRequest, delivery_id: UUID) -> HttpResponse:
+    return message_page(request, administered_delivery(request, delivery_id))
 
 
 def _next_change(change: PolicyChange) -> PolicyChange | None:

@@ -5,6 +5,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -17,9 +18,11 @@ from accounts.models import User
 from accounts.requests import actor_of
 from accounts.templatetags.clock import clock_time
 from delivery.explain import explain
+from delivery.ladder import ladder
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
-from policies.models import PolicyChange, Setting
+from delivery.policy_trail import deciding_change, policy_trail
+from policies.models import Setting
 from policies.services import Step, applied_value, forecast
 from sendas.models import SendAs
 
@@ -45,27 +48,6 @@ def _as_number(term: str) -> UUID | None:
         return None
 
 
-def deciding_change(delivery: Delivery) -> PolicyChange | None:
-    """The saved change that decided; None for the default, and where history no longer tells.
-
-    A delivery keeps the deciding unit by its name and the account's unit by its path, as both were
-    then: the change is the one saved for a unit of that name on that path.
-    """
-    stored = delivery.explanation
-    names = str(stored.get("unit", "")).split(" › ")
-    paths = [
-        " › ".join(names[: depth + 1])
-        for depth, name in enumerate(names)
-        if name == stored.get("deciding_unit")
-    ]
-    return PolicyChange.objects.filter(
-        setting=Setting.PER_USER_OUTBOUND_GATEWAY,
-        unit_path__in=paths,
-        version=stored.get("version", 0),
-        created_at__lte=delivery.created_at,
-    ).first()
-
-
 @admin.register(Delivery)
 class DeliveryAdmin(SupportAdmin):
     list_display = ("created_at", "account_address", "from_address", "state", "route", "server")
@@ -87,6 +69,7 @@ class DeliveryAdmin(SupportAdmin):
         "state",
         "route",
         "reason",
+        "decision",
         "policy",
         "server",
         "tls_version",
@@ -123,6 +106,20 @@ class DeliveryAdmin(SupportAdmin):
     def reason(self, delivery: Delivery) -> str:
         return explain(delivery.explanation)
 
+    @admin.display(description=gettext_lazy("the decision"))
+    def decision(self, delivery: Delivery) -> str:
+        """Step by step, as the console shows it."""
+        rungs = ladder(delivery.explanation)
+        if not rungs:
+            return ""
+        trail = policy_trail(delivery.explanation, before=delivery.created_at)
+        shown = {
+            "rungs": rungs,
+            "trail": trail,
+            "change_url": page_of(trail.change) if trail.change else "",
+        }
+        return render_to_string("delivery/parts/ladder.html", shown)
+
     @admin.display(description=gettext_lazy("policy that held"))
     def policy(self, delivery: Delivery) -> str:
         stored = delivery.explanation
@@ -134,7 +131,7 @@ class DeliveryAdmin(SupportAdmin):
             "unit": stored["deciding_unit"],
             "version": stored["version"],
         }
-        change = deciding_change(delivery)
+        change = deciding_change(stored, before=delivery.created_at)
         if change is None:
             return text
         saved_by = _("saved by %(who)s") % {"who": change.actor_address or _("the system")}

@@ -1,11 +1,12 @@
 """The reason for a route in a sentence, for every page that shows one."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
-from delivery.routing import Explanation, Rule
+from delivery.models import Delivery
+from delivery.routing import AccountSnapshot, Explanation, Refusal, Route, RouteKind, Rule
 
 SENTENCES: dict[str, Callable[[], str]] = {
     Rule.SUSPENDED: lambda: _("The account was suspended."),
@@ -32,6 +33,15 @@ SENTENCES: dict[str, Callable[[], str]] = {
 }
 
 
+class RouteWords(NamedTuple):
+    """A decision as parts/route_badge.html takes it; `kind` is "" where mail is refused."""
+
+    kind: str
+    host: str
+    behalf_of: str
+    reason: str
+
+
 def explain(explanation: Explanation | Mapping[str, Any]) -> str:
     """The sentence for an explanation, fresh from the decision or as a delivery keeps it."""
     stored = explanation.as_json() if isinstance(explanation, Explanation) else explanation
@@ -43,3 +53,22 @@ def _decider(stored: Mapping[str, Any]) -> str:
     if not stored["deciding_unit"]:
         return _("by default")
     return _("for %(unit)s") % {"unit": stored["deciding_unit"]}
+
+
+def route_words(account: AccountSnapshot, address: str, answer: Route | Refusal) -> RouteWords:
+    """A decision about that address of the account, as a badge and a reason."""
+    reason = explain(answer.explanation)
+    if isinstance(answer, Refusal):
+        if answer.explanation.rule in {Rule.GATEWAY_BROKEN, Rule.GATEWAY_WIPED}:
+            gateway = account.outside[address].gateway
+            return RouteWords("stopped", gateway.server.host if gateway else "", "", reason)
+        return RouteWords("", "", "", reason)
+    host = answer.server.host if answer.kind == RouteKind.GATEWAY else ""
+    return RouteWords(answer.kind, host, answer.sender, reason)
+
+
+def attempt_words(delivery: Delivery) -> RouteWords:
+    """The way that an attempt went, as the log keeps it."""
+    is_gateway = delivery.route == RouteKind.GATEWAY
+    host = delivery.server.rpartition(":")[0] if is_gateway else ""
+    return RouteWords(delivery.route, host, delivery.sender, explain(delivery.explanation))

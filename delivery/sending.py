@@ -16,7 +16,7 @@ from delivery.models import OutboxMessage, RecipientCount
 from delivery.outbox import Draft, store_message
 from delivery.routing import Refusal, Route, RouteKind, decide
 from delivery.services import load_account, load_settings
-from delivery.templatetags.routes import RouteWords, words_of
+from delivery.explain import RouteWords, route_words
 from sendas.services.addresses import ListedAddress, list_addresses
 from smtp.header import HeaderError
 
@@ -39,7 +39,7 @@ def senders_of(user: User) -> list[Sender]:
     senders = []
     for listed in list_addresses(user):
         answer = decide(account, listed.address, settings)
-        badge = words_of(account, listed.address, settings)
+        badge = route_words(account, listed.address, answer)
         refusal = ""
         if isinstance(answer, Refusal) and not answer.may_wait:
             refusal = answer.reply.text

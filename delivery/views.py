@@ -24,7 +24,8 @@ from delivery.forms import ComposeForm
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
 from delivery.sending import Sender, send_letter, senders_of
-from delivery.templatetags.routes import RouteWords, route_of, routes_of
+from delivery.explain import RouteWords, attempt_words
+from delivery.templatetags.routes import routes_of
 from delivery.uploads import was_too_large
 from sendas.models import ReplyFrom
 from sendas.services.addresses import reply_from
@@ -155,7 +156,7 @@ def _ways(ended: Sequence[OutboxMessage]) -> dict[UUID, RouteWords]:
     attempts = Delivery.objects.filter(outbox_message__in=ended).exclude(route="")
     attempts = attempts.order_by("outbox_message_id", "-created_at")
     attempts = attempts.distinct("outbox_message_id")
-    return {row.outbox_message_id: route_of(row) for row in attempts if row.outbox_message_id}
+    return {row.outbox_message_id: attempt_words(row) for row in attempts if row.outbox_message_id}
 
 
 def _digest(lines: Sequence[Line]) -> str:

@@ -125,6 +125,8 @@ TABLE = {
     "console/rollouts/<int:change_id>/<slug:action>/": Row(
         administrators(200), administrators("/console/rollouts/"), {"based_on": "0"}
     ),
+    "console/simulator/": Row(administrators(200)),
+    "console/messages/<uuid:delivery_id>/": Row(administrators(200)),
     "console/accounts/": Row(administrators(200)),
     "console/accounts/<uuid:account_id>/": Row(administrators(200)),
     "console/accounts/<uuid:account_id>/apply-now/": Row(
@@ -315,7 +317,8 @@ def world(
         people={role: request.getfixturevalue(role) for role in ROLES[1:]},
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
-            "action": "pause", "account_id": owner.pk, "OWNER_UNIT": owner.unit_id,
+            "action": "pause", "account_id": owner.pk, "delivery_id": delivery.pk,
+            "OWNER_UNIT": owner.unit_id,
             "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,

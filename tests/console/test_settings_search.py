@@ -13,6 +13,7 @@ SEARCH = "/console/search/"
         ("GATEWAYS per-user", "console:mail_advanced"),
         ("smtp", "console:mail_access"),
         ("wave", "console:rollouts"),
+        ("simulate", "console:simulator"),
         ("csv", "console:audit"),
         ("privilege", "console:administrators"),
     ],

@@ -49,6 +49,8 @@ def test_support_reads_where_a_message_went_and_why(client, role, request, deliv
     assert "claire@customer.example" in html
     assert "smtp.partnerdomain.com:587" in html
     assert "Gateways are on for Sales" in html
+    assert "The account was in yourdomain.com › Sales › Partner desk, in cohort 4." in html
+    assert html.count("rung-decides") == 1
     assert "250 2.0.0 Kept" in html
     assert str(delivery.credential_id) not in html
 

@@ -1,0 +1,145 @@
+"""Why a message would go, or went, the way it does: the decision, and what is written."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from accounts.templatetags.clock import clock_time
+from delivery.explain import RouteWords, attempt_words, route_words
+from delivery.headers import complete_header, write_header
+from delivery.ladder import Rung, ladder
+from delivery.models import Delivery
+from delivery.policy_trail import PolicyTrail, policy_trail
+from delivery.routing import Refusal, Route, RouteKind, Rule, decide
+from delivery.services import load_account, load_settings
+from sendas.models import SendAs, SmtpMsa
+from smtp.header import HeaderBlock
+
+# What a mail program of today speaks with us.
+SAMPLE = {"protocol": "ESMTPSA", "tls": "TLSv1.3"}
+RECIPIENT = "claire@customer.example"
+
+
+class Written(NamedTuple):
+    """The envelope sender and the header fields of one route; `primary` is marked in them."""
+
+    words: RouteWords
+    caption: str
+    envelope_sender: str
+    fields: list[tuple[str, str]]
+    primary: str
+
+
+class Decision(NamedTuple):
+    """`reply`: what the mail program hears, or heard, where that was not a plain yes."""
+
+    words: RouteWords
+    rungs: list[Rung]
+    trail: PolicyTrail | None
+    written: list[Written]
+    reply: str
+
+
+def simulate(user: User, address: str) -> Decision:
+    """What the decision says now of a message of the account from that address.
+
+    What is written comes from the functions that write it in a real message, out of a small sample.
+    """
+    account, settings = load_account(user), load_settings(user)
+    answer = decide(account, address, settings)
+    other_settings = replace(settings, gateways_allowed=not settings.gateways_allowed)
+    other = decide(account, address, other_settings)
+    written = [_written(user, address, answer, route_words(account, address, answer), _("now"))]
+    if _differ(answer, other):
+        caption = (
+            _("with own servers on")
+            if other_settings.gateways_allowed
+            else _("with own servers off")
+        )
+        words = route_words(account, address, other)
+        written.append(_written(user, address, other, words, caption))
+    explanation = answer.explanation.as_json()
+    return Decision(
+        words=route_words(account, address, answer),
+        rungs=ladder(explanation, _details(user, address)),
+        trail=policy_trail(explanation),
+        written=[each for each in written if each],
+        reply=answer.reply.text if isinstance(answer, Refusal) else "",
+    )
+
+
+def _differ(answer: Route | Refusal, other: Route | Refusal) -> bool:
+    """Whether they send the message another way: why is no difference."""
+    return replace(other, explanation=answer.explanation) != answer
+
+
+def _written(
+    user: User, address: str, answer: Route | Refusal, words: RouteWords, caption: str
+) -> Written | None:
+    if isinstance(answer, Refusal):
+        return None
+    sample = f"From: {address}\r\nTo: {RECIPIENT}\r\nSubject: Sample\r\n\r\n".encode()
+    header = complete_header(HeaderBlock.parse(sample), address)
+    header = write_header(header, answer, trace="sample", **SAMPLE)
+    fields = [raw.decode().rstrip("\r\n").partition(": ") for _name, raw in header.fields]
+    return Written(
+        words,
+        caption,
+        answer.envelope_sender,
+        [(name, value) for name, _colon, value in fields],
+        "" if address == user.primary_address else user.primary_address,
+    )
+
+
+def _details(user: User, address: str) -> Mapping[Rule, str]:
+    """What is known of the address itself, for the rungs that ask for it."""
+    row = SendAs.objects.filter(user=user, send_as_email=address).select_related("smtp_msa").first()
+    if row is None:
+        return {}
+    msa: SmtpMsa | None = getattr(row, "smtp_msa", None)
+    proved = {
+        Rule.UNVERIFIED: _("Proved at %(time)s.") % {"time": clock_time(row.verified_at)}
+        if row.verified_at
+        else _("Added at %(time)s.") % {"time": clock_time(row.created_at)}
+    }
+    if msa is None:
+        return proved
+    server = {"host": msa.host, "port": msa.port}
+    refused = {"time": clock_time(msa.refused_at)} if msa.refused_at else {}
+    return {
+        **proved,
+        Rule.NO_GATEWAY: _("It has %(host)s, port %(port)d.") % server,
+        **({Rule.GATEWAY_BROKEN: _("Refused at %(time)s.") % refused} if refused else {}),
+    }
+
+
+def explain_delivery(delivery: Delivery) -> Decision:
+    """What the log keeps of a message that was handed in, and what history adds to it."""
+    stored: dict[str, Any] = delivery.explanation
+    words = attempt_words(delivery)
+    return Decision(
+        words=words,
+        rungs=ladder(stored),
+        trail=policy_trail(stored, before=delivery.created_at) if ladder(stored) else None,
+        written=[_as_written(delivery, words)] if delivery.route else [],
+        reply=delivery.reply,
+    )
+
+
+def _as_written(delivery: Delivery, words: RouteWords) -> Written:
+    fields = [("From", delivery.from_address)]
+    if delivery.sender:
+        fields.append(("Sender", delivery.sender))
+    if delivery.message_id:
+        fields.append(("Message-ID", delivery.message_id))
+    primary = delivery.account_address
+    return Written(
+        words,
+        _("as sent") if delivery.state == Delivery.State.DELIVERED else _("as handed over"),
+        delivery.envelope_sender,
+        fields,
+        "" if delivery.from_address == primary else primary,
+    )

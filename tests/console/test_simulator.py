@@ -1,0 +1,185 @@
+"""Why a message would go its way, or went it."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.services.audit import SYSTEM
+from accounts.services.people import suspend_user
+from delivery.models import Delivery
+from delivery.routing import decide
+from delivery.services import load_account, load_settings
+from tests.console.rows import apply_waves, count_queries, save_value, text_of
+from tests.console.test_impact import add_address
+
+SIMULATOR = "/console/simulator/"
+OUTSIDE = "own@partnerdomain.com"
+HOUR = timedelta(hours=1)
+
+
+def ask(client, user, sender="", **query):
+    return client.get(SIMULATOR, {"account": user.primary_address, "sender": sender, **query})
+
+
+def keep_delivery(user, address=OUTSIDE, *, before=HOUR, **fields):
+    """As the log keeps a message that is decided now."""
+    answer = decide(load_account(user), address, load_settings(user))
+    known = {
+        "account_address": user.primary_address,
+        "created_at": timezone.now() - before,
+        "explanation": answer.explanation.as_json(),
+        "state": Delivery.State.DELIVERED,
+        "route": answer.kind,
+        "sender": answer.sender,
+        "server": "relay.yourdomain.com:25",
+        "envelope_sender": answer.envelope_sender,
+    }
+    return Delivery.objects.create(account=user, from_address=address, **{**known, **fields})
+
+
+def test_the_decision_is_told_step_by_step_with_what_would_be_written(
+    client, super_admin, organisation, owner
+):
+    add_address(owner, OUTSIDE)
+    client.force_login(super_admin)
+    words = text_of(ask(client, owner, OUTSIDE))
+    assert "by our servers on behalf of user@yourdomain.com" in words
+    assert "6 The address has no server of its own No" in words
+    assert "It has smtp.partnerdomain.com, port 587." in words
+    assert "7 Own servers are off for the account Yes, this decides Off by default" in words
+    assert "Not reached." in words
+    assert "MAIL FROM &lt; user@yourdomain.com &gt;" in words
+    assert "Sender: user@yourdomain.com" in words
+    assert "with own servers on MAIL FROM &lt;own@partnerdomain.com&gt;" in words
+
+
+def test_the_change_that_decided_is_named_with_its_wave(
+    client, unit_admin, super_admin, organisation, owner
+):
+    add_address(owner, OUTSIDE)
+    change = save_value(user=super_admin, unit=organisation.sales)
+    apply_waves(change, 13)
+    client.force_login(unit_admin)
+    answer = ask(client, owner, OUTSIDE)
+    words = text_of(answer)
+    assert "through smtp.partnerdomain.com" in words
+    assert "On, decided for Sales, version 1." in words
+    assert f"by admin@yourdomain.com; it reached cohort {owner.cohort} at" in words
+    assert f'href="{reverse("console:rollout", args=[change.pk])}"' in answer.content.decode()
+    assert "user@yourdomain.com stands in none of these" in words
+
+
+@pytest.mark.parametrize("sender", ["", "USER@yourdomain.com"])
+def test_the_primary_address_is_what_is_asked_for_without_another(
+    client, super_admin, owner, sender
+):
+    client.force_login(super_admin)
+    words = text_of(ask(client, owner, sender))
+    assert "2 From is the account&#x27;s primary address Yes, this decides" in words
+    assert "Recipients see this address alone." in words
+
+
+def test_a_refusal_tells_what_the_mail_program_hears(client, super_admin, owner):
+    client.force_login(super_admin)
+    words = text_of(ask(client, owner, "stranger@elsewhere.example"))
+    assert "stranger@elsewhere.example is not one of your addresses" in words
+    assert "would be written" not in words
+    suspend_user(actor=SYSTEM, user=owner)
+    assert "1 The account is suspended Yes, this decides" in text_of(ask(client, owner))
+
+
+def test_a_past_time_explains_the_last_message_before_it_as_the_log_keeps_it(
+    client, super_admin, organisation, owner
+):
+    add_address(owner, OUTSIDE)
+    keep_delivery(owner)
+    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    client.force_login(super_admin)
+    at = timezone.localtime(timezone.now() - HOUR / 2).strftime("%Y-%m-%dT%H:%M")
+    words = text_of(ask(client, owner, OUTSIDE, at=at))
+    assert "as the log keeps it" in words
+    assert "7 Own servers are off for the account Yes, this decides" in words
+    assert "What was written" in words
+    longer = timezone.localtime(timezone.now() - 2 * HOUR).strftime("%Y-%m-%dT%H:%M")
+    assert "The log has no message from own@partnerdomain.com" in text_of(
+        ask(client, owner, OUTSIDE, at=longer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"account": ""}, "Type the primary address of an account."),
+        ({"account": "nobody@yourdomain.com"}, "No account that you administer has this"),
+        ({"sender": "no address"}, "That is no address"),
+        ({"at": "soon"}, "Write a date and a time"),
+        ({"at": "2999-01-01T10:00"}, "That time is still to come."),
+    ],
+)
+def test_bad_input_says_what_to_do_and_is_kept(client, super_admin, owner, query, text):
+    client.force_login(super_admin)
+    answer = client.get(SIMULATOR, {"account": owner.primary_address, **query})
+    assert text in text_of(answer)
+    assert all(f'value="{typed}"' in answer.content.decode() for typed in query.values() if typed)
+
+
+def test_accounts_and_messages_of_other_units_are_nobodys(client, unit_admin, stranger, owner):
+    client.force_login(unit_admin)
+    assert "No account that you administer" in text_of(ask(client, stranger))
+    for user, status in ((owner, 200), (stranger, 404)):
+        delivery = keep_delivery(user, user.primary_address)
+        url = reverse("console:message", args=[delivery.pk])
+        assert client.get(url).status_code == status
+    assert client.get(reverse("console:message", args=[uuid.uuid4()])).status_code == 404
+
+
+def test_a_message_has_a_page_that_says_why_it_went_its_way(client, super_admin, owner):
+    add_address(owner, OUTSIDE)
+    delivery = keep_delivery(owner, reply="250 2.0.0 Kept as 4Xk2", message_id="<1@x>")
+    client.force_login(super_admin)
+    words = text_of(client.get(reverse("console:message", args=[delivery.pk])))
+    assert "Why this route?" in words
+    assert "250 2.0.0 Kept as 4Xk2" in words
+    assert "Own servers are off for the account Yes, this decides" in words
+    assert "Recipients may see “on behalf of user@yourdomain.com”." in words
+    Delivery.objects.filter(pk=delivery.pk).update(account=None)
+    assert client.get(reverse("console:message", args=[delivery.pk])).status_code == 200
+
+
+def test_a_message_refused_before_a_route_was_asked_for_has_no_ladder(client, super_admin, owner):
+    delivery = keep_delivery(
+        owner, owner.primary_address, explanation={}, state=Delivery.State.REFUSED, route="",
+        reply="554 5.6.0 The message has 2 From fields",
+    )  # fmt: skip
+    client.force_login(super_admin)
+    words = text_of(client.get(reverse("console:message", args=[delivery.pk])))
+    assert "554 5.6.0 The message has 2 From fields" in words
+    assert "The decision" not in words
+
+
+def test_the_account_leads_here_and_here_leads_to_its_addresses_and_messages(
+    client, super_admin, owner
+):
+    add_address(owner, OUTSIDE)
+    delivery = keep_delivery(owner)
+    client.force_login(super_admin)
+    url = f"{SIMULATOR}?account=user%40yourdomain.com"
+    account = client.get(reverse("console:account", args=[owner.pk])).content.decode()
+    assert f'href="{url}"' in account
+    html = client.get(url).content.decode()
+    assert 'sender=own%40partnerdomain.com"' in html
+    assert reverse("console:message", args=[delivery.pk]) in html
+
+
+def test_the_number_of_queries_does_not_depend_on_addresses_or_messages(client, super_admin, owner):
+    client.force_login(super_admin)
+    counts = set()
+    for letter in "ab":
+        for number in range(10):
+            add_address(owner, f"{letter}{number}@partnerdomain.com")
+            keep_delivery(owner, f"{letter}{number}@partnerdomain.com")
+        counts.add(count_queries(lambda: ask(client, owner)))
+    assert len(counts) == 1
