@@ -1,6 +1,7 @@
 """Whom a value would reach that is not saved yet, and what it would change there."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,10 +14,14 @@ from accounts.models.directory import lineage
 from accounts.models.people import EXPRESS_COHORT, cohort_count
 from console.unit_setting import GATEWAY, UnitSetting, state_of
 from console.wording import on_or_off
-from delivery.route_changes import Turn, count_turns, taking
-from policies.models import DEFAULTS, AppliedPolicy, GatewayPolicy
+from delivery.models import OutboxMessage
+from delivery.route_changes import Gain, Turn, count_turns, takes, with_class
+from policies.models import DEFAULTS, AppliedPolicy, GatewayFailure, GatewayPolicy, Setting
 from policies.services import database_now
 from sendas.models import SendAs
+
+# For each of the choices what to do when a server does not work: units by cohorts.
+Groups = dict[GatewayFailure, dict[frozenset[int], list[int]]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Impact:
     state: str
     allowed: bool
     counted_at: datetime
-    changed: dict[frozenset[int], list[int]]
+    changed: Groups
     accounts: int
     accounts_same: int
     accounts_apart: int
@@ -47,41 +52,60 @@ class Impact:
 
     @cached_property
     def turns(self) -> Counter[Turn]:
-        return count_turns(self._addresses(), allowed=self.allowed) if self.changed else Counter()
+        """One query for each choice that some of the accounts have."""
+        turns: Counter[Turn] = Counter()
+        for choice in self.changed:
+            addresses = SendAs.objects.filter(self._of_accounts("user__", choice))
+            turns += count_turns(addresses, Gain(self.allowed, choice))
+        return turns
+
+    @cached_property
+    def messages(self) -> int:
+        return self.waiting().count()
 
     def users(self) -> QuerySet[User]:
         """Who gains or loses the right, in the order of their addresses."""
-        return User.objects.filter(self._of_accounts()).order_by("primary_address")
+        return User.objects.filter(self._of_accounts("")).order_by("primary_address")
 
     def addresses(self, turn: Turn) -> QuerySet[SendAs]:
         """Whose mail takes that turn, in the order in which they were added."""
-        found = taking(self._addresses(), turn, allowed=self.allowed)
+        wanted = Q(pk=None)
+        for choice in self.changed:
+            gain = Gain(self.allowed, choice)
+            wanted |= self._of_accounts("user__", choice) & takes(turn, gain)
+        found = with_class(SendAs.objects.all()).filter(wanted)
         return found.select_related("user", "smtp_msa").order_by("pk")
 
-    def _addresses(self) -> QuerySet[SendAs]:
-        return SendAs.objects.filter(self._of_accounts("user__"))
+    def waiting(self) -> QuerySet[OutboxMessage]:
+        """Messages of these accounts in the outbox: each is routed again before it leaves."""
+        under_way = OutboxMessage.objects.filter(state__in=OutboxMessage.UNDER_WAY)
+        found = under_way.filter(self._of_accounts("account__"))
+        return found.select_related("account").order_by("pk")
 
-    def _of_accounts(self, prefix: str = "") -> Q:
+    def _of_accounts(self, prefix: str, choice: GatewayFailure | None = None) -> Q:
         found = Q(pk=None)
-        for cohorts, units in self.changed.items():
-            found |= Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
+        for each, groups in self.changed.items():
+            for cohorts, units in groups.items() if choice in {None, each} else ():
+                found |= Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
         return found
 
 
 def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
-    """What saving the value (None: inherit) for the unit would change. Five queries."""
+    """What saving the value (None: inherit) for the unit would change. Six queries."""
     unit = setting.unit
     then = setting.inherited.allowed if value is None else bool(value["allowed"])
     apart = _units_apart(unit)
-    applied = _Applied(unit)
-    changed: defaultdict[frozenset[int], set[int]] = defaultdict(set)
+    now = _Now(unit, allowed=then)
+    changed: defaultdict[GatewayFailure, defaultdict[frozenset[int], set[int]]] = defaultdict(
+        lambda: defaultdict(set)
+    )
     accounts: Counter[str] = Counter()
     for unit_id, path, cohort, count in _accounts_below(unit):
         if not apart.isdisjoint(lineage(path)):
             accounts["apart"] += count
-        elif cohort in (others := applied.cohorts_without(path, allowed=then)):
+        elif choice := now.choice_of(path, cohort):
             accounts["changed"] += count
-            changed[others].add(unit_id)
+            changed[choice][now.changing(path)[choice]].add(unit_id)
         else:
             accounts["same"] += count
     return Impact(
@@ -89,7 +113,10 @@ def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
         state=state_of(value),
         allowed=then,
         counted_at=database_now(),
-        changed={cohorts: sorted(units) for cohorts, units in changed.items()},
+        changed={
+            choice: {cohorts: sorted(units) for cohorts, units in groups.items()}
+            for choice, groups in changed.items()
+        },
         accounts=accounts["changed"],
         accounts_same=accounts["same"],
         accounts_apart=accounts["apart"],
@@ -97,37 +124,57 @@ def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
     )
 
 
-class _Applied:
-    """What holds for each cohort of the units at, above and below one. Two queries."""
+class _Now:
+    """Which cohorts of which units would change, and what their units do on failure."""
 
-    def __init__(self, unit: OrgUnit) -> None:
-        rows = AppliedPolicy.objects.filter(
-            Q(unit__path__startswith=unit.path) | Q(unit__path__in=unit.lineage),
-            setting=GATEWAY,
-            value__isnull=False,
-        ).values_list("unit__path", "cohort", "value")
-        self._own: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        for path, cohort, value in rows.iterator(chunk_size=10_000):
-            self._own[path][cohort] = bool((value or {})["allowed"])
-        default = bool(DEFAULTS[GATEWAY]["allowed"])
-        self._known = {"": dict.fromkeys(range(EXPRESS_COHORT, cohort_count() + 1), default)}
-        self._without: dict[tuple[str, bool], frozenset[int]] = {}
+    def __init__(self, unit: OrgUnit, *, allowed: bool) -> None:
+        cohorts = range(EXPRESS_COHORT, cohort_count() + 1)
+        self._allowed = allowed
+        self._gateways = _Applied(unit, GATEWAY, cohorts)
+        self._failures = _Applied(unit, Setting.GATEWAY_FAILURE, cohorts)
+        self._known: dict[str, dict[GatewayFailure, frozenset[int]]] = {}
 
-    def cohorts_without(self, path: str, *, allowed: bool) -> frozenset[int]:
-        """Those whose accounts in the unit at `path` don't have that value now.
+    def choice_of(self, path: str, cohort: int) -> GatewayFailure | None:
+        """What the accounts have as choice on failure; None where nothing changes for them."""
+        for choice, cohorts in self.changing(path).items():
+            if cohort in cohorts:
+                return choice
+        return None
+
+    def changing(self, path: str) -> dict[GatewayFailure, frozenset[int]]:
+        """Cohorts of the unit at `path` that don't have the value yet, by their choice.
 
         Few different ones come back, for most units are at the same wave: so what is asked of the
         database with them stays short.
         """
-        key = path, allowed
-        if key not in self._without:
-            held = self._held(path)
-            self._without[key] = frozenset(cohort for cohort in held if held[cohort] != allowed)
-        return self._without[key]
-
-    def _held(self, path: str) -> dict[int, bool]:
         if path not in self._known:
-            above = self._held(path[: -OrgUnit.steplen])
+            found: defaultdict[GatewayFailure, set[int]] = defaultdict(set)
+            failures = self._failures.held(path)
+            for cohort, value in self._gateways.held(path).items():
+                if bool(value["allowed"]) != self._allowed:
+                    found[GatewayFailure(failures[cohort]["choice"])].add(cohort)
+            self._known[path] = {choice: frozenset(each) for choice, each in found.items()}
+        return self._known[path]
+
+
+class _Applied:
+    """A setting's applied values at, above and below a unit. One query."""
+
+    def __init__(self, unit: OrgUnit, setting: str, cohorts: Iterable[int]) -> None:
+        rows = AppliedPolicy.objects.filter(
+            Q(unit__path__startswith=unit.path) | Q(unit__path__in=unit.lineage),
+            setting=setting,
+            value__isnull=False,
+        ).values_list("unit__path", "cohort", "value")
+        self._own: defaultdict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+        for path, cohort, value in rows.iterator(chunk_size=10_000):
+            self._own[path][cohort] = value or {}
+        self._known = {"": dict.fromkeys(cohorts, DEFAULTS[setting])}
+
+    def held(self, path: str) -> dict[int, dict[str, Any]]:
+        """What holds for each cohort of the unit at `path`."""
+        if path not in self._known:
+            above = self.held(path[: -OrgUnit.steplen])
             self._known[path] = above | self._own[path] if path in self._own else above
         return self._known[path]
 

@@ -1,6 +1,5 @@
 """Why a message would go, or went, the way it does: the decision, and what is written."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +12,15 @@ from delivery.headers import complete_header, write_header
 from delivery.ladder import Rung, ladder
 from delivery.models import Delivery
 from delivery.policy_trail import PolicyTrail, policy_trail
-from delivery.routing import Refusal, Route, RouteKind, Rule, decide
+from delivery.routing import (
+    AccountSnapshot,
+    AppliedSettings,
+    Refusal,
+    Route,
+    RouteKind,
+    Rule,
+    decide,
+)
 from delivery.services import load_account, load_settings
 from sendas.models import SendAs, SmtpMsa
 from smtp.header import HeaderBlock
@@ -50,25 +57,33 @@ def simulate(user: User, address: str) -> Decision:
     """
     account, settings = load_account(user), load_settings(user)
     answer = decide(account, address, settings)
-    other_settings = replace(settings, gateways_allowed=not settings.gateways_allowed)
-    other = decide(account, address, other_settings)
-    written = [_written(user, address, answer, route_words(account, address, answer), _("now"))]
-    if _differ(answer, other):
-        caption = (
-            _("with own servers on")
-            if other_settings.gateways_allowed
-            else _("with own servers off")
-        )
-        words = route_words(account, address, other)
-        written.append(_written(user, address, other, words, caption))
     explanation = answer.explanation.as_json()
+    other, caption = _other(account, address, settings, answer)
+    written = [(answer, _("now"))]
+    if _differ(answer, other):
+        written.append((other, caption))
     return Decision(
         words=route_words(account, address, answer),
-        rungs=ladder(explanation, _details(user, address)),
+        rungs=ladder(explanation, _details(user, address, answer)),
         trail=policy_trail(explanation),
-        written=[each for each in written if each],
+        written=[
+            _written(user, address, route, route_words(account, address, route), caption)
+            for route, caption in written
+            if isinstance(route, Route)
+        ],
         reply=answer.reply.text if isinstance(answer, Refusal) else "",
     )
+
+
+def _other(
+    account: AccountSnapshot, address: str, settings: AppliedSettings, answer: Route | Refusal
+) -> tuple[Route | Refusal, str]:
+    """What stands beside the answer: where its server fails, or with the policy the other way."""
+    if isinstance(answer, Route) and answer.instead:
+        return answer.instead, _("if that server does not work")
+    turned = replace(settings, gateways_allowed=not settings.gateways_allowed)
+    caption = _("with own servers on") if turned.gateways_allowed else _("with own servers off")
+    return decide(account, address, turned), caption
 
 
 def _differ(answer: Route | Refusal, other: Route | Refusal) -> bool:
@@ -76,44 +91,46 @@ def _differ(answer: Route | Refusal, other: Route | Refusal) -> bool:
     return replace(other, explanation=answer.explanation) != answer
 
 
-def _written(
-    user: User, address: str, answer: Route | Refusal, words: RouteWords, caption: str
-) -> Written | None:
-    if isinstance(answer, Refusal):
-        return None
+def _written(user: User, address: str, route: Route, words: RouteWords, caption: str) -> Written:
     sample = f"From: {address}\r\nTo: {RECIPIENT}\r\nSubject: Sample\r\n\r\n".encode()
     header = complete_header(HeaderBlock.parse(sample), address)
-    header = write_header(header, answer, trace="sample", **SAMPLE)
+    header = write_header(header, route, trace="sample", **SAMPLE)
     fields = [raw.decode().rstrip("\r\n").partition(": ") for _name, raw in header.fields]
     return Written(
         words,
         caption,
-        answer.envelope_sender,
+        route.envelope_sender,
         [(name, value) for name, _colon, value in fields],
         "" if address == user.primary_address else user.primary_address,
     )
 
 
-def _details(user: User, address: str) -> Mapping[Rule, str]:
+def _details(user: User, address: str, answer: Route | Refusal) -> dict[Rule, str]:
     """What is known of the address itself, for the rungs that ask for it."""
     row = SendAs.objects.filter(user=user, send_as_email=address).select_related("smtp_msa").first()
     if row is None:
         return {}
     msa: SmtpMsa | None = getattr(row, "smtp_msa", None)
-    proved = {
-        Rule.UNVERIFIED: _("Proved at %(time)s.") % {"time": clock_time(row.verified_at)}
-        if row.verified_at
-        else _("Added at %(time)s.") % {"time": clock_time(row.created_at)}
-    }
-    if msa is None:
-        return proved
-    server = {"host": msa.host, "port": msa.port}
-    refused = {"time": clock_time(msa.refused_at)} if msa.refused_at else {}
-    return {
-        **proved,
-        Rule.NO_GATEWAY: _("It has %(host)s, port %(port)d.") % server,
-        **({Rule.GATEWAY_BROKEN: _("Refused at %(time)s.") % refused} if refused else {}),
-    }
+    since = row.verified_at or row.created_at
+    words = _("Proved at %(time)s.") if row.verified_at else _("Added at %(time)s.")
+    details = {Rule.UNVERIFIED: words % {"time": clock_time(since)}}
+    if msa:
+        server = {"host": msa.host, "port": msa.port}
+        details[Rule.NO_GATEWAY] = _("It has %(host)s, port %(port)d.") % server
+        details[Rule.GATEWAY] = _on_failure(answer)
+    if msa and msa.refused_at:
+        refused = _("Refused at %(time)s.") % {"time": clock_time(msa.refused_at)}
+        details |= {Rule.GATEWAY_BROKEN: refused, Rule.OUR_SERVERS_INSTEAD: refused}
+    return details
+
+
+def _on_failure(answer: Route | Refusal) -> str:
+    """What the unit chose for the time when the server does not work."""
+    if isinstance(answer, Route) and answer.instead:
+        return _("Should that server not work, our servers carry the message.")
+    if answer.may_wait:
+        return _("Should that server not work, the message waits for it.")
+    return _("Should that server not work, the message is refused.")
 
 
 def explain_delivery(delivery: Delivery) -> Decision:

@@ -33,7 +33,13 @@ LINES = {
     Rule.UNVERIFIED: Line(_("Ownership of the address is still to be proved"), _REFUSED),
     Rule.NO_GATEWAY: Line(_("The address has no server of its own"), _BEHALF),
     Rule.GATEWAY_OFF: Line(_("Own servers are off for the account"), _BEHALF),
-    Rule.GATEWAY_BROKEN: Line(_("The server of the address refuses the password"), _REFUSED),
+    Rule.OUR_SERVERS_INSTEAD: Line(
+        _("The server of the address does not work, and our servers carry its mail then"), _BEHALF
+    ),
+    Rule.GATEWAY_BROKEN: Line(
+        _("The server of the address refuses the password"),
+        _("Nothing is sent. The message is refused, or waits where the unit has chosen that."),
+    ),
     Rule.GATEWAY: Line(
         _("The address has a server of its own, and may use it"),
         _("It leaves by that server, with From as envelope sender and without Sender."),

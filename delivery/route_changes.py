@@ -36,6 +36,7 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
+from policies.models import GatewayFailure
 from sendas.models import SendAs
 from smtp.client import Security, Server
 
@@ -48,36 +49,47 @@ class Turn(StrEnum):
     THROUGH = "through"
     ON_BEHALF = "on-behalf"
     RESUMES = "resumes"
+    WAITS = "waits"
     STOPPED = "stopped"
     STAYS_ON_BEHALF = "stays-on-behalf"
 
 
+class Gain(NamedTuple):
+    """That accounts get the right, or lose it; `on_failure` is what is applied to them."""
+
+    allowed: bool
+    on_failure: GatewayFailure
+
+
 class AddressClass(NamedTuple):
-    """All that the decision knows of a send-as address, its account's right apart."""
+    """All that the decision knows of a send-as address, its account's policy apart."""
 
     suspended: bool
     verified: bool
     has_gateway: bool
     works: bool
 
-    def turn(self, *, allowed: bool) -> Turn | None:
-        """When its account gains the right, or loses it where not `allowed`."""
-        return _turn(self._answer(allowed=not allowed), self._answer(allowed=allowed))
+    def turn(self, gain: Gain) -> Turn | None:
+        return _turn(
+            self._answer(allowed=not gain.allowed, on_failure=gain.on_failure),
+            self._answer(allowed=gain.allowed, on_failure=gain.on_failure),
+        )
 
-    def _answer(self, *, allowed: bool) -> Route | Refusal:
+    def _answer(self, *, allowed: bool, on_failure: GatewayFailure) -> Route | Refusal:
         gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works) if self.has_gateway else None
         account = AccountSnapshot(
             primary_address="primary",
             outside={"address": OutsideAddress(self.verified, gateway)},
             suspended=self.suspended,
         )
-        settings = AppliedSettings(allowed, deciding_unit="", version=0, relay=_SOMEWHERE)
-        return decide(account, "address", settings)
+        return decide(account, "address", AppliedSettings(allowed, "", 0, _SOMEWHERE, on_failure))
 
 
 def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
     if isinstance(then, Refusal):
-        return Turn.STOPPED if isinstance(now, Route) else None
+        if isinstance(now, Refusal):
+            return None
+        return Turn.WAITS if then.may_wait else Turn.STOPPED
     if then.kind == RouteKind.GATEWAY:
         return Turn.THROUGH
     if isinstance(now, Refusal):
@@ -85,30 +97,30 @@ def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
     return Turn.ON_BEHALF if now.kind == RouteKind.GATEWAY else Turn.STAYS_ON_BEHALF
 
 
-def count_turns(addresses: QuerySet[SendAs], *, allowed: bool) -> Counter[Turn]:
+def count_turns(addresses: QuerySet[SendAs], gain: Gain) -> Counter[Turn]:
     """How many of these addresses take each turn: one query."""
-    found = _classed(addresses).values_list(*AddressClass._fields).annotate(Count("pk"))
+    found = with_class(addresses).values_list(*AddressClass._fields).annotate(Count("pk"))
     turns: Counter[Turn] = Counter()
     for *known, count in found.order_by():
-        if turn := AddressClass(*known).turn(allowed=allowed):
+        if turn := AddressClass(*known).turn(gain):
             turns[turn] += count
     return turns
 
 
-def taking(addresses: QuerySet[SendAs], turn: Turn, *, allowed: bool) -> QuerySet[SendAs]:
-    """Those of the addresses that take that turn."""
+def takes(turn: Turn, gain: Gain) -> Q:
+    """The condition for addresses, with their class, that take that turn."""
     wanted = Q(pk=None)
     for known in _classes():
-        if known.turn(allowed=allowed) == turn:
+        if known.turn(gain) == turn:
             wanted |= Q(**known._asdict())
-    return _classed(addresses).filter(wanted)
+    return wanted
 
 
 def _classes() -> Iterator[AddressClass]:
     return (AddressClass(*known) for known in product((False, True), repeat=4))
 
 
-def _classed(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
+def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
     """With the fields of AddressClass, as delivery/services.py reads them for one account."""
     domain = Func(OuterRef("send_as_email"), Value("[^@]*$"), function="SUBSTRING")
     inside = Exists(Domain.objects.filter(name=domain))

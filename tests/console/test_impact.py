@@ -13,9 +13,11 @@ from accounts.services.directory import create_domain
 from accounts.services.people import create_user, suspend_user
 from delivery.routing import Route, decide
 from delivery.services import load_account, load_settings
-from policies.models import PolicyChange
+from policies.models import GatewayFailure, PolicyChange
 from sendas.models import SendAs, SmtpMsa
 from tests.console.rows import OFF, apply_waves, count_queries, create_units, save_value, text_of
+from tests.delivery.outbox import put
+from tests.policies.test_gateway_failure import choose
 
 
 def page_of(unit):
@@ -77,7 +79,7 @@ def test_the_card_shows_what_changes_and_saves_nothing(client, unit_admin, organ
     assert "4 accounts may then use own servers" in words
     assert "1 address changes route: its own server is set up" in words
     assert "1 address can no longer send" in words
-    assert "2 addresses have no server of their own and keep saying" in words
+    assert "2 addresses keep saying “on behalf of”: they have no server" in words
     assert 'value="The partner asks"' in shown.content.decode()
     assert not PolicyChange.objects.exists()
 
@@ -107,12 +109,14 @@ def test_to_turn_it_off_again_says_who_shows_on_behalf_of(
     assert "1 address can send again" in words
 
 
+@pytest.mark.parametrize("choice", GatewayFailure)
 @pytest.mark.parametrize("allowed", [True, False])
 def test_the_routes_told_are_those_of_the_decision(
-    client, super_admin, organisation, addresses, allowed
+    client, super_admin, organisation, addresses, allowed, choice
 ):
     """Each address's decision before, and after the change has really reached everybody."""
     root = organisation.root
+    apply_waves(choose(super_admin, root, {"choice": choice.value}), 13)
     before = save_value(user=super_admin, unit=root, value={"allowed": not allowed})
     apply_waves(before, 13)
     client.force_login(super_admin)
@@ -143,6 +147,34 @@ def _way(answer):
     if not isinstance(answer, Route):
         return "stopped"
     return "by our servers" if answer.kind == "default" else "through their own server"
+
+
+def test_where_a_unit_lets_mail_wait_it_does_not_say_that_it_is_refused(
+    client, super_admin, organisation, addresses
+):
+    hold = {"choice": GatewayFailure.HOLD.value}
+    apply_waves(choose(super_admin, organisation.partner_desk, hold), 13)
+    client.force_login(super_admin)
+    words = text_of(listed(client, organisation.sales, list="waits"))
+    assert "1 address’s mail then waits: its own server refuses the password" in words
+    assert "broken@partnerdomain.com" in words
+    assert "can no longer send" not in words
+
+
+def test_messages_in_the_outbox_are_routed_again(
+    client, super_admin, organisation, owner, stranger
+):
+    put(owner, from_address="own@partnerdomain.com")
+    put(stranger)
+    client.force_login(super_admin)
+    words = text_of(listed(client, organisation.sales, list="outbox"))
+    assert "1 message waits in the outbox; it is routed again before it leaves" in words
+    assert "own@partnerdomain.com" in words
+    assert [row["what_changes"][:9] for row in download(client, organisation.sales)] == [
+        "account m",
+        "message w",
+    ]
+    assert listed(client, organisation.sales, list="outbox", after="x").status_code == 200
 
 
 def test_what_has_not_arrived_yet_is_not_counted_as_held(

@@ -14,6 +14,7 @@ from delivery.routing import decide
 from delivery.services import load_account, load_settings
 from tests.console.rows import apply_waves, count_queries, save_value, text_of
 from tests.console.test_impact import add_address
+from tests.policies.test_gateway_failure import choose
 
 SIMULATOR = "/console/simulator/"
 OUTSIDE = "own@partnerdomain.com"
@@ -70,6 +71,24 @@ def test_the_change_that_decided_is_named_with_its_wave(
     assert f"by admin@yourdomain.com; it reached cohort {owner.cohort} at" in words
     assert f'href="{reverse("console:rollout", args=[change.pk])}"' in answer.content.decode()
     assert "user@yourdomain.com stands in none of these" in words
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ("refuse", "Should that server not work, the message is refused."),
+        ("hold", "Should that server not work, the message waits for it."),
+        ("our_servers", "if that server does not work MAIL FROM &lt; user@yourdomain.com"),
+    ],
+)
+def test_what_happens_should_the_server_not_work_is_told_before(
+    client, super_admin, organisation, owner, choice, text
+):
+    add_address(owner, OUTSIDE)
+    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    apply_waves(choose(super_admin, organisation.sales, {"choice": choice}), 13)
+    client.force_login(super_admin)
+    assert text in text_of(ask(client, owner, OUTSIDE))
 
 
 @pytest.mark.parametrize("sender", ["", "USER@yourdomain.com"])

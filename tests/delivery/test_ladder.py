@@ -14,6 +14,7 @@ from delivery.routing import (
     Rule,
     decide,
 )
+from policies.models import GatewayFailure
 from smtp.client import Security, Server
 
 ADDRESS = "user.name@partnerdomain.com"
@@ -28,13 +29,15 @@ def account(outside=None, **fields):
     return AccountSnapshot(**{"primary_address": "user@yourdomain.com", "outside": known, **fields})
 
 
+OURS = GatewayFailure.OUR_SERVERS
 BROKEN = OutsideAddress(verified=True, gateway=replace(GATEWAY, works=False))
 PENDING = OutsideAddress(verified=False)
-# Each case matches a line of the table and every line before it in this list as well, so that the
+# Each case fits a line of the table and nearly all that stand before it in this list, so that the
 # answer shows which of two lines is looked at first.
 CASES = [
     (Rule.GATEWAY, account(OutsideAddress(verified=True, gateway=GATEWAY)), ON),
     (Rule.GATEWAY_BROKEN, account(BROKEN), ON),
+    (Rule.OUR_SERVERS_INSTEAD, account(BROKEN), replace(ON, on_failure=OURS)),
     (Rule.GATEWAY_OFF, account(BROKEN), OFF),
     (Rule.NO_GATEWAY, account(OutsideAddress(verified=True)), OFF),
     (Rule.UNVERIFIED, account(PENDING), OFF),
@@ -69,6 +72,6 @@ def test_lines_before_the_one_that_decided_say_no_and_those_after_were_not_reach
     assert [rung.rule for rung in rungs if rung.detail] == [rule]
 
 
-@pytest.mark.parametrize("explanation", [{}, {"rule": "of another time"}])
+@pytest.mark.parametrize("explanation", [{}, {"rule": Rule.REPORT}, {"rule": "of another time"}])
 def test_what_no_line_decided_has_no_ladder(explanation):
     assert ladder(explanation) == []
