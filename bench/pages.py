@@ -30,7 +30,8 @@ from accounts.services.audit import SYSTEM, Actor  # noqa: E402
 from accounts.services.people import create_user  # noqa: E402
 from accounts.services.roles import assign_role  # noqa: E402
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave, Setting  # noqa: E402
-from policies.services import apply_wave, change_policy  # noqa: E402
+from policies.services import apply_waves, change_policy  # noqa: E402
+from policies.tasks import SWEEP_LIMIT  # noqa: E402
 
 DOMAIN = "filled.example"
 # As an organisation's are: spread over units and people, most of them about few kinds.
@@ -168,8 +169,8 @@ def roll_out(name: str, goal: str, user: User, units: list[OrgUnit]) -> list[dic
     waves = RolloutWave.objects.open().filter(change__in=[each.pk for each in changes])
     waves.update(due_at=F("due_at") - timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW))
     with counted() as applying:
-        for wave_id in waves.order_by("cohort", "pk").values_list("pk", flat=True):
-            apply_wave(wave_id)
+        while due := list(waves.due().values_list("pk", flat=True)[:SWEEP_LIMIT]):
+            apply_waves(due)
     written = rows() - before
     return [
         told(f"rollout, {name}: saving", "", saving, written),

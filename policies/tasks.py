@@ -16,8 +16,9 @@ def sweep_waves() -> None:
     units = PolicyChange.objects.due().order_by("unit_id").values_list("unit_id", flat=True)
     for unit_id in units.distinct()[:SWEEP_LIMIT]:
         start_due_changes.delay(unit_id)
-    for wave_id in RolloutWave.objects.due().values_list("pk", flat=True)[:SWEEP_LIMIT]:
-        apply_wave.delay(wave_id)
+    due = list(RolloutWave.objects.due().values_list("pk", flat=True)[:SWEEP_LIMIT])
+    if due:
+        apply_waves.delay(due)
     services.return_express_guests()
 
 
@@ -27,5 +28,5 @@ def start_due_changes(unit_id: int) -> None:
 
 
 @shared_task
-def apply_wave(wave_id: int) -> None:
-    services.apply_wave(wave_id)
+def apply_waves(wave_ids: list[int]) -> None:
+    services.apply_waves(wave_ids)

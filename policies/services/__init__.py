@@ -23,7 +23,7 @@ from policies.services.forecast import Forecast, Step, forecast, forecasts
 from policies.services.waves import (
     Progress,
     applied_cohorts,
-    apply_wave,
+    apply_waves,
     change_progress,
     rollout_state,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "applied_value",
     "apply_now",
     "apply_now_to_account",
-    "apply_wave",
+    "apply_waves",
     "cancel",
     "change_policy",
     "change_progress",

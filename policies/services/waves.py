@@ -89,43 +89,46 @@ def cohorts_undone_at_once(change: PolicyChange) -> set[int]:
     }
 
 
-def apply_wave(wave_id: int) -> bool:
-    """Make a due wave true for its cohort. Whoever comes second, or too early, does nothing.
+def apply_waves(wave_ids: Collection[int]) -> int:
+    """Make due waves true for their cohorts; returns how many.
 
-    1. claim the open, due wave, skipping it where another worker holds it;
+    Whoever comes second, or too early, does nothing. Three statements, however many waves:
+
+    1. claim those that are open and due, skipping what another worker holds;
     2. one upsert, which only moves to a higher version;
-    3. mark the wave.
+    3. mark them.
     """
     with transaction.atomic():
-        wave = (
-            RolloutWave.objects.due()
-            .select_related("change")
-            .select_for_update(skip_locked=True, of=("self",))
-            .filter(pk=wave_id)
-            .first()
-        )
-        if wave is None:
-            return False
-        _upsert_applied(wave)
-        RolloutWave.objects.filter(pk=wave.pk).update(applied_at=Now())
-    return True
+        due = RolloutWave.objects.due().filter(pk__in=wave_ids)
+        claimed = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        if claimed:
+            _upsert_applied(claimed)
+            RolloutWave.objects.filter(pk__in=claimed).update(applied_at=Now())
+    return len(claimed)
 
 
-def _upsert_applied(wave: RolloutWave) -> None:
+def _upsert_applied(wave_ids: list[int]) -> None:
+    """For each cohort, unit and setting the newest of these waves' changes.
+
+    All workers write these rows in one order, so that none waits for another that waits for it.
+    """
     # Selected from the unit's own row: where the unit is gone there is nothing to apply to.
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO policies_appliedpolicy (cohort, unit_id, setting, value, version)
-            SELECT %s, unit.id, change.setting, change.new, change.version
-              FROM policies_policychange change
+            SELECT DISTINCT ON (wave.cohort, unit.id, change.setting)
+                   wave.cohort, unit.id, change.setting, change.new, change.version
+              FROM policies_rolloutwave wave
+              JOIN policies_policychange change ON change.id = wave.change_id
               JOIN accounts_orgunit unit ON unit.id = change.unit_id
-             WHERE change.id = %s
+             WHERE wave.id = ANY(%s)
+             ORDER BY wave.cohort, unit.id, change.setting, change.version DESC
             ON CONFLICT (cohort, unit_id, setting) DO UPDATE
                SET value = excluded.value, version = excluded.version, applied_at = now()
              WHERE policies_appliedpolicy.version < excluded.version
             """,
-            [wave.cohort, wave.change_id],
+            [wave_ids],
         )
 
 

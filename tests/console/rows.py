@@ -13,7 +13,8 @@ from accounts.models import OrgUnit, User
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.directory import create_unit
 from policies.models import PolicyChange, Setting
-from policies.services import apply_wave, change_policy
+from policies.services import change_policy
+from tests.policies.rows import apply_wave
 
 GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON: dict[str, Any] = {"allowed": True}

@@ -7,7 +7,7 @@ from django.db.models import F
 from accounts.models import User
 from accounts.services.audit import Actor
 from policies.models import AppliedPolicy, GatewayPolicy, PolicyChange, RolloutWave, Setting
-from policies.services import applied_value, apply_wave, change_policy, database_now
+from policies.services import applied_value, apply_waves, change_policy, database_now
 
 GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
@@ -35,6 +35,11 @@ def let_pass(span):
         starts_at=F("starts_at") - span, complete_by=F("complete_by") - span
     )
     RolloutWave.objects.update(due_at=F("due_at") - span, paused_at=F("paused_at") - span)
+
+
+def apply_wave(wave_id):
+    """One alone; whether there was something to do."""
+    return apply_waves([wave_id]) == 1
 
 
 def apply_due():

@@ -12,7 +12,6 @@ from accounts.services.audit import Actor
 from policies.models import PolicyChange, RolloutAction, RolloutWave
 from policies.services import (
     apply_now,
-    apply_wave,
     cancel,
     database_now,
     pause,
@@ -31,6 +30,7 @@ from tests.policies.rows import (
     OFF,
     ON,
     apply_due,
+    apply_wave,
     have_it,
     let_pass,
     save,

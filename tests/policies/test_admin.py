@@ -3,7 +3,8 @@ import pytest
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.directory import create_unit
 from policies.models import GatewayPolicy, PolicyChange, Setting
-from policies.services import apply_wave, change_policy
+from policies.services import change_policy
+from tests.policies.rows import apply_wave
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
 

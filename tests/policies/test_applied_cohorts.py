@@ -3,8 +3,9 @@ from django.db.models.functions import Now
 from accounts.models import OrgUnit, User
 from accounts.services.audit import Actor
 from policies.models import PolicyChange, RolloutWave, Setting
-from policies.services import applied_cohorts, apply_wave, change_policy
+from policies.services import applied_cohorts, change_policy
 from tests.conftest import Organisation
+from tests.policies.rows import apply_wave
 
 
 def save(user: User, unit: OrgUnit, *, allowed: bool, based_on: int) -> PolicyChange:

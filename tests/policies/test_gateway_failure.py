@@ -5,8 +5,9 @@ import pytest
 from accounts.services.audit import Actor
 from delivery.services import load_settings
 from policies.models import AppliedPolicy, GatewayFailure, PolicyChange, Setting
-from policies.services import applied_value, apply_wave, change_policy
+from policies.services import applied_value, change_policy
 from tests.console.rows import apply_waves, save_value, text_of
+from tests.policies.rows import apply_wave
 from tests.support import page_of, read
 
 FAILURE = Setting.GATEWAY_FAILURE

@@ -31,7 +31,7 @@ from policies.services import (
     applied_value,
     apply_now,
     apply_now_to_account,
-    apply_wave,
+    apply_waves,
     cancel,
     change_policy,
     database_now,
@@ -44,6 +44,7 @@ from policies.services import (
     undo,
 )
 from tests.policies.reference import Reference
+from tests.policies.rows import apply_wave
 
 SETTING = Setting.PER_USER_OUTBOUND_GATEWAY
 STEP = 300  # seconds between the waves of two cohorts
@@ -173,8 +174,8 @@ class Rollout(RuleBasedStateMachine):
         """What the worker does: everything that is due."""
         for unit_id in set(PolicyChange.objects.due().values_list("unit_id", flat=True)):
             assert start_due_changes(unit_id)
-        for wave in list(RolloutWave.objects.due()):
-            assert apply_wave(wave.pk)
+        due = list(RolloutWave.objects.due().values_list("pk", flat=True))
+        assert apply_waves(due) == len(due)
         return_express_guests()
         self.reference.start_what_is_due()
         for unit, changes in self.reference.changes.items():

@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent, OrgUnit, User
 from accounts.services.audit import SYSTEM, Actor
@@ -15,12 +16,15 @@ from policies.models import AppliedPolicy, GatewayPolicy, PolicyChange, RolloutW
 from policies.services import (
     StalePolicyError,
     applied_value,
-    apply_wave,
+    apply_waves,
     change_policy,
     change_progress,
     inherited_value,
     saved_value,
+    start_due_changes,
 )
+from tests.console.rows import create_units
+from tests.policies.rows import MINUTES, apply_wave, let_pass, save
 
 GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
@@ -166,6 +170,43 @@ def test_a_wave_is_applied_once(super_admin, organisation):
     saved = change(super_admin, organisation.sales, ON)
     assert apply_all(saved) == [True] * 13
     assert apply_all(saved) == [False] * 13
+
+
+def test_many_waves_cost_what_one_costs_and_the_newest_of_a_unit_holds(super_admin, organisation):
+    """A scheduled change of the same value supersedes nothing: both are under way, and both due."""
+    change(super_admin, organisation.sales, ON)
+    save(super_admin, organisation.sales, ON, after=MINUTES)
+    change(super_admin, organisation.support_unit, ON)
+    let_pass(2 * MINUTES)
+    assert start_due_changes(organisation.sales.pk) == 1
+    due = [wave.pk for wave in make_due()]
+    with CaptureQueriesContext(connection) as queries:
+        assert apply_waves(due) == len(due) == 39
+    assert len([each for each in queries if "SAVEPOINT" not in each["sql"]]) == 3
+    rows = AppliedPolicy.objects.filter(unit=organisation.sales)
+    assert list(rows.values_list("version", flat=True)) == [2] * 13
+    assert apply_waves(due) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_with_the_same_waves_share_them(super_admin, organisation):
+    units = create_units(organisation.sales, "Desk")
+    changes = [change(super_admin, unit, ON) for unit in units]
+    due = [wave.pk for each in changes for wave in make_due(change=each)]
+    applied = []
+    start = threading.Barrier(4)
+
+    def work():
+        start.wait()
+        applied.append(apply_waves(due))
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sum(applied) == AppliedPolicy.objects.count() == len(due)
 
 
 def test_a_wave_that_is_not_there_any_more_does_nothing(db):

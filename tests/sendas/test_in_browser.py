@@ -9,12 +9,12 @@ import pytest
 from django.db.models.functions import Now
 from playwright.sync_api import Page, expect
 
-from policies.services import apply_wave
 from sendas.models import ConnectionTest
 from sendas.services.proof import send_proof
 from tests.browser import chromium
 from tests.conftest import PASSWORD
 from tests.console.rows import save_value
+from tests.policies.rows import apply_wave
 from tests.sendas.bad_servers import BAD_SERVERS
 from tests.sendas.conftest import CANARY, PARTNER, make_pending
 from tests.smtp.certificates import Authority

@@ -10,7 +10,7 @@ from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
 from policies.models import Setting
-from policies.services import apply_now, apply_wave, change_policy, database_now, pause
+from policies.services import apply_now, change_policy, database_now, pause
 from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
 from sendas.services.addresses import (
     list_addresses,
@@ -19,6 +19,7 @@ from sendas.services.addresses import (
     set_gateway,
 )
 from sendas.services.proof import send_proof
+from tests.policies.rows import apply_wave
 from tests.sendas.conftest import (
     PARTNER,
     gateway_at,

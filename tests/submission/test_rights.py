@@ -15,10 +15,10 @@ from accounts.services.people import suspend_user
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave, Setting
-from policies.services import apply_wave
 from sendas.models import SendAs
 from sendas.services.reproof import ask_again, suspend_lapsed
 from sendas.services.wiping import wipe_passwords
+from tests.policies.rows import apply_wave
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
 
