@@ -20,6 +20,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.models import F  # noqa: E402
+from django.db.models.functions import Now  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.urls import reverse  # noqa: E402
@@ -32,6 +33,7 @@ from accounts.services.roles import assign_role  # noqa: E402
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave, Setting  # noqa: E402
 from policies.services import apply_waves, change_policy  # noqa: E402
 from policies.tasks import SWEEP_LIMIT  # noqa: E402
+from sendas.models import SendAs, SmtpMsa  # noqa: E402
 
 DOMAIN = "filled.example"
 # As an organisation's are: spread over units and people, most of them about few kinds.
@@ -47,23 +49,6 @@ SELECT now() - make_interval(secs => %(events)s - number),
        jsonb_build_object('old', 'before', 'new', 'after')
   FROM generate_series(1, %(events)s) AS number,
        (SELECT array_agg(id) AS ids FROM accounts_orgunit) AS units
-"""
-
-# So many outside addresses, half of them with a server of their own, one in a hundred of those
-# broken. Copied in bulk; nobody ever signs in to these servers.
-ADDRESSES = """
-WITH added AS (
-INSERT INTO sendas_sendas (user_id, send_as_email, display_name, reply_to_address, treat_as_alias,
-                           is_default, verification_status)
-SELECT id, 'person' || substring(primary_address, '[0-9]+') || '@partner.example', '', '', true,
-       false, 'accepted'
-  FROM accounts_user WHERE primary_address LIKE 'person%%' ORDER BY id LIMIT %(addresses)s
-RETURNING id)
-INSERT INTO sendas_smtpmsa (send_as_id, host, port, security_mode, username, credential_id, key_id,
-                            ciphertext, refusal, refused_at)
-SELECT id, 'smtp.partner.example', 587, 'starttls', 'person', gen_random_uuid(), '', '', '',
-       CASE WHEN id %% 100 = 0 THEN now() END
-  FROM added WHERE id %% 2 = 0
 """
 
 
@@ -87,6 +72,36 @@ def counted() -> Any:
     cost = Cost()
     with connection.execute_wrapper(cost):
         yield cost
+
+
+def add_addresses(count: int) -> None:
+    """Outside addresses, half of them with a server of their own; of those one in fifty broken.
+
+    Nobody ever signs in to these servers.
+    """
+    users = User.objects.filter(primary_address__startswith="person").order_by("pk")[:count]
+    added = SendAs.objects.bulk_create(
+        (
+            SendAs(
+                user_id=pk,
+                send_as_email=address.replace(DOMAIN, "partner.example"),
+                verification_status=SendAs.VerificationStatus.ACCEPTED,
+            )
+            for pk, address in users.values_list("pk", "primary_address").iterator()
+        ),
+        batch_size=5000,
+    )
+    SmtpMsa.objects.bulk_create(
+        (
+            SmtpMsa(
+                send_as=send_as, host="smtp.partner.example", port=587, security_mode="starttls",
+                username="person", key_id="none", ciphertext=b"none",
+                refused_at=None if number % 50 else Now(),
+            )
+            for number, send_as in enumerate(added[::2])
+        ),
+        batch_size=5000,
+    )  # fmt: skip
 
 
 def make_administrators(root: OrgUnit, unit: OrgUnit) -> tuple[User, User]:
@@ -195,7 +210,7 @@ def main() -> None:
     superior, reader = make_administrators(root, unit)
     with connection.cursor() as cursor:
         cursor.execute(EVENTS, {"events": wanted["events"]})
-        cursor.execute(ADDRESSES, {"addresses": wanted["addresses"]})
+    add_addresses(wanted["addresses"])
     with owner_role(), connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     previews = preview(signed_in(superior), root, wanted["rounds"])

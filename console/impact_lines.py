@@ -41,8 +41,8 @@ TURNS = {
     ),
     Turn.WAITS: Turning(
         lambda count: ngettext(
-            "address’s mail then waits: its own server refuses the password",
-            "addresses’ mail then waits: their own servers refuse the password",
+            "address’s mail then waits: the password for its own server does not work",
+            "addresses’ mail then waits: the passwords for their own servers do not work",
             count,
         ),
         OURS,
@@ -50,8 +50,8 @@ TURNS = {
     ),
     Turn.STOPPED: Turning(
         lambda count: ngettext(
-            "address can no longer send: its own server refuses the password",
-            "addresses can no longer send: their own servers refuse the password",
+            "address can no longer send: the password for its own server does not work",
+            "addresses can no longer send: the passwords for their own servers do not work",
             count,
         ),
         OURS,

@@ -118,9 +118,10 @@ def _details(user: User, address: str, answer: Route | Refusal) -> dict[Rule, st
         server = {"host": msa.host, "port": msa.port}
         details[Rule.NO_GATEWAY] = _("It has %(host)s, port %(port)d.") % server
         details[Rule.GATEWAY] = _on_failure(answer)
-    if msa and msa.refused_at:
-        refused = _("Refused at %(time)s.") % {"time": clock_time(msa.refused_at)}
-        details |= {Rule.GATEWAY_BROKEN: refused, Rule.OUR_SERVERS_INSTEAD: refused}
+    if msa and (failed := msa.refused_at or msa.wiped_at):
+        words = _("Deleted at %(time)s.") if msa.wiped_at else _("Refused at %(time)s.")
+        for rule in (Rule.OUR_SERVERS_INSTEAD, Rule.GATEWAY_WIPED, Rule.GATEWAY_BROKEN):
+            details[rule] = words % {"time": clock_time(failed)}
     return details
 
 

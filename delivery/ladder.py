@@ -23,6 +23,7 @@ class Line(NamedTuple):
 _REFUSED = _("The message is refused, and nothing is sent.")
 _OURS = _("It leaves by our servers, with From as envelope sender and without Sender.")
 _BEHALF = _("It leaves by our servers, with the primary address as envelope sender and Sender.")
+_HELD = _("Nothing is sent. The message is refused, or waits where the unit has chosen that.")
 
 # In the order in which `decide` looks at them; a test holds the two together.
 LINES = {
@@ -31,15 +32,16 @@ LINES = {
     Rule.OWN_ALIAS: Line(_("From is an alias of the account inside the organisation"), _OURS),
     Rule.NOT_OWNED: Line(_("From is somebody else's address"), _REFUSED),
     Rule.UNVERIFIED: Line(_("Ownership of the address is still to be proved"), _REFUSED),
+    Rule.ADDRESS_SUSPENDED: Line(
+        _("The address is suspended, for it was not proved again in time"), _REFUSED
+    ),
     Rule.NO_GATEWAY: Line(_("The address has no server of its own"), _BEHALF),
     Rule.GATEWAY_OFF: Line(_("Own servers are off for the account"), _BEHALF),
     Rule.OUR_SERVERS_INSTEAD: Line(
         _("The server of the address does not work, and our servers carry its mail then"), _BEHALF
     ),
-    Rule.GATEWAY_BROKEN: Line(
-        _("The server of the address refuses the password"),
-        _("Nothing is sent. The message is refused, or waits where the unit has chosen that."),
-    ),
+    Rule.GATEWAY_WIPED: Line(_("An administrator had its server's password deleted"), _HELD),
+    Rule.GATEWAY_BROKEN: Line(_("The server of the address refuses the password"), _HELD),
     Rule.GATEWAY: Line(
         _("The address has a server of its own, and may use it"),
         _("It leaves by that server, with From as envelope sender and without Sender."),

@@ -62,12 +62,17 @@ class Gain(NamedTuple):
 
 
 class AddressClass(NamedTuple):
-    """All that the decision knows of a send-as address, its account's policy apart."""
+    """All that the decision knows of a send-as address, its account's policy apart.
+
+    `suspended` says it of the account, `lapsed` of the address.
+    """
 
     suspended: bool
     verified: bool
+    lapsed: bool
     has_gateway: bool
     works: bool
+    wiped: bool
 
     def turn(self, gain: Gain) -> Turn | None:
         return _turn(
@@ -76,10 +81,11 @@ class AddressClass(NamedTuple):
         )
 
     def _answer(self, *, allowed: bool, on_failure: GatewayFailure) -> Route | Refusal:
-        gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works) if self.has_gateway else None
+        gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped)
+        outside = OutsideAddress(self.verified, gateway if self.has_gateway else None, self.lapsed)
         account = AccountSnapshot(
             primary_address="primary",
-            outside={"address": OutsideAddress(self.verified, gateway)},
+            outside={"address": outside},
             suspended=self.suspended,
         )
         return decide(account, "address", AppliedSettings(allowed, "", 0, _SOMEWHERE, on_failure))
@@ -117,7 +123,9 @@ def takes(turn: Turn, gain: Gain) -> Q:
 
 
 def _classes() -> Iterator[AddressClass]:
-    return (AddressClass(*known) for known in product((False, True), repeat=4))
+    return (
+        AddressClass(*known) for known in product((False, True), repeat=len(AddressClass._fields))
+    )
 
 
 def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
@@ -127,9 +135,11 @@ def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
     return addresses.exclude(verification_status="").annotate(
         suspended=F("user__suspended"),
         verified=_is(Q(verification_status=SendAs.VerificationStatus.ACCEPTED)),
+        lapsed=_is(Q(suspended_at__isnull=False)),
         # A domain that became the organisation's own has no gateways any more.
         has_gateway=_is(Q(smtp_msa__isnull=False) & ~Q(inside)),
-        works=_is(Q(smtp_msa__refused_at__isnull=True)),
+        works=_is(Q(smtp_msa__refused_at=None, smtp_msa__wiped_at=None)),
+        wiped=_is(Q(smtp_msa__wiped_at__isnull=False)),
     )
 
 

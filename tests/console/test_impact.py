@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
@@ -57,12 +58,18 @@ def add_address(user, address, *, gateway=True, works=True, verified=True):
 
 @pytest.fixture
 def addresses(owner, colleague):
-    """One of each kind that a policy can touch, and three that it can't."""
+    """One of each kind that a policy can touch, and others that it can't."""
     create_domain(actor=SYSTEM, name="ours.example", kind="secondary")
     add_address(owner, "own@partnerdomain.com")
     add_address(owner, "broken@partnerdomain.com", works=False)
     add_address(owner, "plain@partnerdomain.com", gateway=False)
     add_address(owner, "pending@partnerdomain.com", verified=False)
+    wiped = add_address(owner, "wiped@partnerdomain.com")
+    SmtpMsa.objects.filter(send_as=wiped).update(wiped_at=Now(), key_id="", ciphertext=b"")
+    lapsed = add_address(owner, "lapsed@partnerdomain.com")
+    SendAs.objects.filter(pk=lapsed.pk).update(
+        asked_at=Now(), proof_due_at=Now(), suspended_at=Now()
+    )
     add_address(colleague, "inside@ours.example")
     suspended = create_user(
         actor=SYSTEM, primary_address="left@yourdomain.com", name="Left", unit=owner.unit
@@ -78,7 +85,7 @@ def test_the_card_shows_what_changes_and_saves_nothing(client, unit_admin, organ
     assert "What changes with On for Sales" in words
     assert "4 accounts may then use own servers" in words
     assert "1 address changes route: its own server is set up" in words
-    assert "1 address can no longer send" in words
+    assert "2 addresses can no longer send: the passwords for their own" in words
     assert "2 addresses keep saying “on behalf of”: they have no server" in words
     assert 'value="The partner asks"' in shown.content.decode()
     assert not PolicyChange.objects.exists()
@@ -106,7 +113,7 @@ def test_to_turn_it_off_again_says_who_shows_on_behalf_of(
     assert "3 accounts may then no longer use own servers" in words
     assert "1 address changes route; recipients may then see “on behalf of”" in words
     assert "own@partnerdomain.com Account user@yourdomain.com Yuki Tanaka" in words
-    assert "1 address can send again" in words
+    assert "2 addresses can send again" in words
 
 
 @pytest.mark.parametrize("choice", GatewayFailure)
@@ -156,7 +163,7 @@ def test_where_a_unit_lets_mail_wait_it_does_not_say_that_it_is_refused(
     apply_waves(choose(super_admin, organisation.partner_desk, hold), 13)
     client.force_login(super_admin)
     words = text_of(listed(client, organisation.sales, list="waits"))
-    assert "1 address’s mail then waits: its own server refuses the password" in words
+    assert "2 addresses’ mail then waits: the passwords for their own servers" in words
     assert "broken@partnerdomain.com" in words
     assert "can no longer send" not in words
 

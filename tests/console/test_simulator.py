@@ -48,9 +48,9 @@ def test_the_decision_is_told_step_by_step_with_what_would_be_written(
     client.force_login(super_admin)
     words = text_of(ask(client, owner, OUTSIDE))
     assert "by our servers on behalf of user@yourdomain.com" in words
-    assert "6 The address has no server of its own No" in words
+    assert "7 The address has no server of its own No" in words
     assert "It has smtp.partnerdomain.com, port 587." in words
-    assert "7 Own servers are off for the account Yes, this decides Off by default" in words
+    assert "8 Own servers are off for the account Yes, this decides Off by default" in words
     assert "Not reached." in words
     assert "MAIL FROM &lt; user@yourdomain.com &gt;" in words
     assert "Sender: user@yourdomain.com" in words
@@ -120,7 +120,7 @@ def test_a_past_time_explains_the_last_message_before_it_as_the_log_keeps_it(
     at = timezone.localtime(timezone.now() - HOUR / 2).strftime("%Y-%m-%dT%H:%M")
     words = text_of(ask(client, owner, OUTSIDE, at=at))
     assert "as the log keeps it" in words
-    assert "7 Own servers are off for the account Yes, this decides" in words
+    assert "8 Own servers are off for the account Yes, this decides" in words
     assert "What was written" in words
     longer = timezone.localtime(timezone.now() - 2 * HOUR).strftime("%Y-%m-%dT%H:%M")
     assert "The log has no message from own@partnerdomain.com" in text_of(

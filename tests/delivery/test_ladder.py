@@ -31,15 +31,18 @@ def account(outside=None, **fields):
 
 OURS = GatewayFailure.OUR_SERVERS
 BROKEN = OutsideAddress(verified=True, gateway=replace(GATEWAY, works=False))
-PENDING = OutsideAddress(verified=False)
+WIPED = OutsideAddress(verified=True, gateway=replace(GATEWAY, works=False, wiped=True))
+PENDING = OutsideAddress(verified=False, suspended=True)
 # Each case fits a line of the table and nearly all that stand before it in this list, so that the
 # answer shows which of two lines is looked at first.
 CASES = [
     (Rule.GATEWAY, account(OutsideAddress(verified=True, gateway=GATEWAY)), ON),
     (Rule.GATEWAY_BROKEN, account(BROKEN), ON),
-    (Rule.OUR_SERVERS_INSTEAD, account(BROKEN), replace(ON, on_failure=OURS)),
-    (Rule.GATEWAY_OFF, account(BROKEN), OFF),
+    (Rule.GATEWAY_WIPED, account(WIPED), ON),
+    (Rule.OUR_SERVERS_INSTEAD, account(WIPED), replace(ON, on_failure=OURS)),
+    (Rule.GATEWAY_OFF, account(WIPED), OFF),
     (Rule.NO_GATEWAY, account(OutsideAddress(verified=True)), OFF),
+    (Rule.ADDRESS_SUSPENDED, account(OutsideAddress(verified=True, suspended=True)), OFF),
     (Rule.UNVERIFIED, account(PENDING), OFF),
     (Rule.NOT_OWNED, account(), OFF),
     (Rule.OWN_ALIAS, account(PENDING, own_aliases=frozenset({ADDRESS})), OFF),
