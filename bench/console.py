@@ -16,7 +16,7 @@ SIZE = {
     "accounts": 1_000_000,
     "units": 2_000,
     "events": 1_000_000,
-    "addresses": 200_000,
+    "addresses": 100_000,
     "rounds": 50,
 }
 QUICK = {"accounts": 20_000, "units": 200, "events": 20_000, "addresses": 4_000, "rounds": 5}

@@ -15,7 +15,7 @@ from accounts.models.people import EXPRESS_COHORT, cohort_count
 from console.unit_setting import GATEWAY, UnitSetting, state_of
 from console.wording import on_or_off
 from delivery.models import OutboxMessage
-from delivery.route_changes import Gain, Turn, count_turns, takes, with_class
+from delivery.route_changes import Gain, Turn, any_of, count_turns, takes, with_class
 from policies.models import DEFAULTS, AppliedPolicy, GatewayFailure, GatewayPolicy, Setting
 from policies.services import database_now
 from sendas.models import SendAs
@@ -69,11 +69,11 @@ class Impact:
 
     def addresses(self, turn: Turn) -> QuerySet[SendAs]:
         """Whose mail takes that turn, in the order in which they were added."""
-        wanted = Q(pk=None)
-        for choice in self.changed:
-            gain = Gain(self.allowed, choice)
-            wanted |= self._of_accounts("user__", choice) & takes(turn, gain)
-        found = with_class(SendAs.objects.all()).filter(wanted)
+        wanted = [
+            self._of_accounts("user__", choice) & takes(turn, Gain(self.allowed, choice))
+            for choice in self.changed
+        ]
+        found = with_class(SendAs.objects.all()).filter(any_of(wanted))
         return found.select_related("user", "smtp_msa").order_by("pk")
 
     def waiting(self) -> QuerySet[OutboxMessage]:
@@ -83,11 +83,12 @@ class Impact:
         return found.select_related("account").order_by("pk")
 
     def _of_accounts(self, prefix: str, choice: GatewayFailure | None = None) -> Q:
-        found = Q(pk=None)
-        for each, groups in self.changed.items():
-            for cohorts, units in groups.items() if choice in {None, each} else ():
-                found |= Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
-        return found
+        return any_of(
+            Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
+            for each, groups in self.changed.items()
+            for cohorts, units in groups.items()
+            if choice in {None, each}
+        )
 
 
 def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
