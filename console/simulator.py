@@ -17,7 +17,6 @@ from delivery.routing import (
     AppliedSettings,
     Refusal,
     Route,
-    RouteKind,
     Rule,
     decide,
 )

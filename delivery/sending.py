@@ -9,6 +9,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from delivery.explain import RouteWords, route_words
 from delivery.letters import Letter, write_content, write_header
 from delivery.limit_reports import record_limit_reached
 from delivery.limits import Allowance, Answer, Taken, default_allowance, excess_of
@@ -16,7 +17,6 @@ from delivery.models import OutboxMessage, RecipientCount
 from delivery.outbox import Draft, store_message
 from delivery.routing import Refusal, Route, RouteKind, decide
 from delivery.services import load_account, load_settings
-from delivery.explain import RouteWords, route_words
 from sendas.services.addresses import ListedAddress, list_addresses
 from smtp.header import HeaderError
 

@@ -20,11 +20,11 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import signed_in
 from accounts.requests import SignedInRequest, actor_of
 from delivery.access import own_message, own_messages
+from delivery.explain import RouteWords, attempt_words
 from delivery.forms import ComposeForm
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
 from delivery.sending import Sender, send_letter, senders_of
-from delivery.explain import RouteWords, attempt_words
 from delivery.templatetags.routes import routes_of
 from delivery.uploads import was_too_large
 from sendas.models import ReplyFrom
