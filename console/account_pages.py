@@ -22,9 +22,9 @@ from console.access import (
 )
 from console.forms import AccountForm
 from console.unit_setting import GATEWAY
-from console.wording import on_or_off
 from policies.models import AppliedPolicy, GatewayPolicy
 from policies.services import Forecast, apply_now_to_account, forecast, forecasts
+from policies.words import value_in_words
 from sendas.services.acceptance import Acceptance, judge_list
 from sendas.services.addresses import ListedAddress, list_addresses
 
@@ -118,7 +118,7 @@ def _shown(user: User, told: Forecast) -> dict[str, Any]:
 
 
 def _own(value: dict[str, Any] | None) -> str:
-    return _("Inherit") if value is None else on_or_off(value)
+    return _("Inherit") if value is None else value_in_words(GATEWAY, value)
 
 
 def _way_up(user: User, told: Forecast) -> list[UnitRow]:

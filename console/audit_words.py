@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import AuditEvent, Privilege, RoleAssignment
-from console.wording import on_or_off
 from policies.reports import reported
+from policies.words import value_in_words
 
 EVENTS: dict[str, str | Promise] = {
     "policy_changed": gettext_lazy("Setting changed"),
@@ -33,6 +33,8 @@ EVENTS: dict[str, str | Promise] = {
     "database_filled": gettext_lazy("Filled with made-up accounts"),
     "credentials_rotated": gettext_lazy("Key of stored passwords changed"),
     "domain_created": gettext_lazy("Domain added"),
+    "gateway_approved": gettext_lazy("Own server of an address approved"),
+    "gateway_refused": gettext_lazy("Own server of an address refused"),
     "gateway_removed": gettext_lazy("Own server removed from an address"),
     "gateway_set": gettext_lazy("Own server given to an address"),
     "outbox_discarded": gettext_lazy("Message in the outbox discarded"),
@@ -89,8 +91,8 @@ def title_of(name: str) -> str:
 
 
 def _value(event: AuditEvent, value: Any) -> str:
-    if isinstance(value, dict) and set(value) <= {"allowed", "choice"}:
-        return on_or_off(value)
+    if isinstance(value, dict) and "setting" in event.details:
+        return value_in_words(event.details["setting"], value)
     if value is None:
         return _("Inherited") if event.name == "policy_changed" else ""
     if event.name.startswith("role_"):

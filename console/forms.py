@@ -10,7 +10,7 @@ from policies.models import DEFAULTS, PolicyChange
 INHERIT, OVERRIDE = "inherit", "override"
 
 
-def _reason() -> forms.CharField:
+def reason_field() -> forms.CharField:
     return forms.CharField(
         label=_("Reason"),
         max_length=PolicyChange._meta.get_field("reason").max_length,
@@ -18,7 +18,7 @@ def _reason() -> forms.CharField:
     )
 
 
-def _start(**options: Any) -> forms.DateTimeField:
+def start_field(**options: Any) -> forms.DateTimeField:
     """A moment in the installation's time zone, as a browser's own field writes it."""
     return forms.DateTimeField(
         widget=forms.DateTimeInput(
@@ -34,7 +34,7 @@ def _start(**options: Any) -> forms.DateTimeField:
 class ActionForm(forms.Form):
     """Why, and the state that the administrator saw, as the number of actions before."""
 
-    reason = _reason()
+    reason = reason_field()
     based_on = forms.IntegerField(
         min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput, required=False
     )
@@ -47,7 +47,7 @@ class ActionForm(forms.Form):
 class AccountForm(forms.Form):
     """Why, and the unit in which the page showed the account."""
 
-    reason = _reason()
+    reason = reason_field()
     unit_id = forms.IntegerField(
         min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput, required=False
     )
@@ -57,7 +57,7 @@ class AccountForm(forms.Form):
 
 
 class TimeForm(ActionForm):
-    starts_at = _start(label=_("Start at"))
+    starts_at = start_field(label=_("Start at"))
 
     field_order = ["starts_at", "reason"]
 
@@ -72,12 +72,12 @@ class GatewayForm(forms.Form):
         error_messages={"required": _("Choose Inherit or Override, then save again.")},
     )
     allowed = forms.BooleanField(label=_("Allow per-user outbound gateways"), required=False)
-    starts_at = _start(
+    starts_at = start_field(
         label=_("Schedule for"),
         required=False,
         help_text=_("Left empty, it starts when it is saved."),
     )
-    reason = _reason()
+    reason = reason_field()
     based_on = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, setting: UnitSetting, data: QueryDict | None = None) -> None:

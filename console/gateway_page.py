@@ -16,15 +16,15 @@ from django.utils.translation import gettext_lazy
 from accounts.models import OrgUnit
 from accounts.models.people import cohort_count
 from accounts.requests import actor_of
-from accounts.templatetags.clock import clock_time
 from console.access import AdminRequest, administered_changes
 from console.forms import GatewayForm
 from console.impact import Impact, load_impact
 from console.impact_page import shown_impact
 from console.rollout import Rollout, load_rollout
+from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
 from console.unit_tree import UnitTree, way_to
-from console.wording import on_or_off, own_value
+from console.wording import own_value
 from policies.models import PolicyChange
 from policies.services import (
     StalePolicyError,
@@ -52,23 +52,6 @@ ACCESS = MailPage(
 )
 
 
-class Notice(NamedTuple):
-    """Why a save did not go through; `bar` is the same in the save bar, in a few words."""
-
-    kind: str
-    title: str
-    text: str
-    bar: str
-    status: int
-    action_url: str = ""
-    action_text: str = ""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether saving the same once more is of no use."""
-        return self.status != HTTPStatus.CONFLICT
-
-
 class Shown(NamedTuple):
     """What the page is about in this answer."""
 
@@ -83,7 +66,7 @@ class Shown(NamedTuple):
 def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
     if request.method == "POST":
         return _save(request, page, unit)
-    saved = _just_saved(request, unit)
+    saved = just_saved(request, unit, GATEWAY)
     if request.htmx:
         return _live_part(request, page, unit, saved)
     setting = load_unit_setting(unit)
@@ -114,12 +97,12 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
             return _saved(page, unit, error.newest)
         return _answer(request, _stale(request, page, unit, error.newest))
     except PermissionDenied:
-        return _answer(request, Shown(page, setting, form, notice=_not_permitted(unit)))
+        return _answer(request, Shown(page, setting, form, notice=not_permitted(unit)))
     except ValidationError as refusal:
         form.add_error("starts_at", refusal)
         return _answer(request, Shown(page, setting, form))
     if change is None:
-        return _answer(request, Shown(page, setting, form, notice=_nothing_changed(setting)))
+        return _answer(request, Shown(page, setting, form, notice=nothing_changed(unit)))
     return _saved(page, unit, change)
 
 
@@ -154,65 +137,16 @@ def _stale(request: AdminRequest, page: MailPage, unit: OrgUnit, newest: PolicyC
     setting = load_unit_setting(unit)
     data = request.POST.copy()
     data["based_on"] = str(newest.version)
-    return Shown(page, setting, GatewayForm(setting, data), notice=_changed_by_other(unit, newest))
+    return Shown(page, setting, GatewayForm(setting, data), notice=changed_by_other(unit, newest))
 
 
-def _changed_by_other(unit: OrgUnit, newest: PolicyChange) -> Notice:
-    names = {"person": load_rollout(newest).author_name, "unit": unit.name}
-    since = {
-        "value": on_or_off(newest.new) if newest.new else "",
-        "time": clock_time(newest.created_at),
-        "change": newest.pk,
-    }
-    what = (
-        _("It is %(value)s since %(time)s (change %(change)d).")
-        if newest.new
-        else _("It inherits its value since %(time)s (change %(change)d).")
-    )
-    kept = _(
-        "Your choice is kept below; nothing was overwritten. Save again to set it all the same."
-    )
-    return Notice(
-        kind="neutral",
-        title=_("%(person)s changed %(unit)s while you were here") % names,
-        text=f"{what % since} {kept}",
-        bar=_("Not saved: %(person)s changed %(unit)s while you were here") % names,
-        status=HTTPStatus.CONFLICT,
-        action_url=reverse("console:rollout", args=[newest.pk]),
-        action_text=_("Review"),
-    )
-
-
-def _not_permitted(unit: OrgUnit) -> Notice:
-    return Notice(
-        kind="bad",
-        title=_("You no longer administer %(unit)s") % {"unit": unit.name},
-        text=_(
-            "Nothing was saved. Your choice is kept below. A super administrator can save it, "
-            "or give you the right back."
-        ),
-        bar=_("Not saved: you no longer administer %(unit)s") % {"unit": unit.name},
-        status=HTTPStatus.FORBIDDEN,
-    )
-
-
-def _nothing_changed(setting: UnitSetting) -> Notice:
-    title = _("Nothing to save: %(unit)s is already so") % {"unit": setting.unit.name}
-    return Notice(
-        kind="neutral",
-        title=title,
-        text=_("No change was recorded, and nothing rolls out."),
-        bar=title,
-        status=HTTPStatus.OK,
-    )
-
-
-def _just_saved(request: AdminRequest, unit: OrgUnit) -> Rollout | None:
-    """The change that the address names, if it is one of this unit."""
+def just_saved(request: AdminRequest, unit: OrgUnit, setting: str) -> Rollout | None:
+    """The change that the address names, if it is one of this unit and setting."""
     number = request.GET.get("saved", "")
     if not number.isdecimal() or len(number) > MOST_DIGITS:
         return None
-    change = administered_changes(request).filter(pk=int(number), unit_id=unit.pk).first()
+    changes = administered_changes(request).filter(unit_id=unit.pk, setting=setting)
+    change = changes.filter(pk=int(number)).first()
     return load_rollout(change) if change else None
 
 
@@ -224,13 +158,13 @@ def _live_part(
         "saved": saved,
         "url": reverse(page.view_name, args=[unit.pk]),
         "announce": saved is not None and saved.is_news(request.GET.get("seen")),
-        **_timing(),
+        **timing(),
     }
     part = "saved" if saved else "timing"
     return render(request, f"console/gateway.html#{part}", context)
 
 
-def _timing() -> dict[str, object]:
+def timing() -> dict[str, object]:
     window = timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW)
     return {"complete_by": database_now() + window, "waves": cohort_count()}
 
@@ -244,7 +178,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
     other = ACCESS if page is ADVANCED else ADVANCED
     context = {
         **shown._asdict(),
-        **_timing(),
+        **timing(),
         **(shown_impact(impact) if impact else {}),
         "path": [
             (_("Apps"), ""),
@@ -262,7 +196,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "nodes": tree.found(search, unit) if search else tree.nodes(unit),
         "search": search,
         "scheduled": [
-            (change, own_value(change.new, at_root=setting.is_root))
+            (change, own_value(GATEWAY, change.new, at_root=setting.is_root))
             for change in scheduled_changes(unit, GATEWAY)
         ],
         "inherited_from": setting.inherited.unit,

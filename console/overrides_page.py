@@ -13,8 +13,8 @@ from console.access import AdminRequest
 from console.account_counts import accounts_with_below
 from console.unit_setting import GATEWAY
 from console.unit_tree import ways_to
-from console.wording import on_or_off
 from policies.models import GatewayPolicy
+from policies.words import value_in_words
 
 OVERRIDES_PER_PAGE = 50
 
@@ -42,7 +42,7 @@ def listed(policies: list[GatewayPolicy]) -> list[Override]:
         Override(
             unit=policy.unit,
             way=ways[policy.unit.path][:-1],
-            text=on_or_off(policy.value or {}),
+            text=value_in_words(policy.setting, policy.value or {}),
             accounts=accounts[policy.unit.path],
         )
         for policy in policies

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from accounts.models import AccountCount, OrgUnit
 from accounts.models.directory import lineage
-from console.wording import on_or_off
 from policies.models import GatewayPolicy, PolicyChange
+from policies.words import value_in_brief
 
 
 class UnitCount(NamedTuple):
@@ -64,7 +64,8 @@ def _own_values_below(unit: OrgUnit, setting: str) -> dict[str, str]:
     rows: Any = GatewayPolicy.objects.filter(
         setting=setting, value__isnull=False, unit__path__startswith=unit.path
     ).exclude(unit=unit)
-    return {path: on_or_off(value) for path, value in rows.values_list("unit__path", "value")}
+    values = rows.values_list("unit__path", "value")
+    return {path: value_in_brief(setting, value) for path, value in values}
 
 
 def _accounts_below(unit: OrgUnit) -> list[tuple[str, int, int]]:

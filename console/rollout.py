@@ -130,15 +130,15 @@ class Rollout:
 
     @property
     def title(self) -> str:
-        return change_title(self.change.new, self.unit_name)
+        return change_title(self.change.setting, self.change.new, self.unit_name)
 
     @property
     def old_text(self) -> str:
-        return own_value(self.change.old, at_root=self._at_root)
+        return own_value(self.change.setting, self.change.old, at_root=self._at_root)
 
     @property
     def new_text(self) -> str:
-        return own_value(self.change.new, at_root=self._at_root)
+        return own_value(self.change.setting, self.change.new, at_root=self._at_root)
 
     @property
     def _at_root(self) -> bool:

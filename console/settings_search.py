@@ -40,6 +40,23 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
+        _("Guardrails"),
+        _("Apps › Suite › Mail: what own servers may be used, and how much a person may send"),
+        _(
+            "allow deny block smtp host server domain wildcard port tls starttls encryption limit "
+            "recipients per day hour addresses per user gateway approval"
+        ),
+        "console:guardrails",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
+        _("Waiting for approval"),
+        _("Apps › Suite › Mail: own servers that an administrator has to look at"),
+        _("approve refuse pending gateway smtp server new"),
+        "console:approvals",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
         _("Accounts"),
         _("What holds for one account, why, and when a change reaches it"),
         _("user person people allowed not yet express cohort apply now why"),

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from accounts.models import OrgUnit
-from console.wording import on_or_off
 from policies.models import GatewayPolicy, Setting
 from policies.services import Effective, inherited_value
+from policies.words import value_in_words
 
 GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 
@@ -35,11 +35,11 @@ class UnitSetting(NamedTuple):
 
     @property
     def value_text(self) -> str:
-        return on_or_off({"allowed": self.allowed})
+        return value_in_words(GATEWAY, {"allowed": self.allowed})
 
     @property
     def inherited_text(self) -> str:
-        return on_or_off(self.inherited.value)
+        return value_in_words(GATEWAY, self.inherited.value)
 
 
 def state_of(value: dict[str, Any] | None) -> str:

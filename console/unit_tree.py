@@ -6,7 +6,7 @@ Only the branches that are open are read, so a page costs what it shows, not wha
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.db.models import Q
@@ -18,8 +18,8 @@ from accounts.models import OrgUnit
 from accounts.models.directory import lineage
 from console.access import AdminRequest, administered_units
 from console.account_counts import accounts_with_below
-from console.wording import on_or_off
 from policies.models import GatewayPolicy
+from policies.words import value_in_brief
 
 # Of more units side by side, or more hits of a search, a page would be too long to be read.
 MOST_SHOWN = 200
@@ -61,6 +61,7 @@ class UnitTree:
 
     def __init__(self, request: AdminRequest, page: str, setting: str) -> None:
         self.page = page
+        self.setting = setting
         self.request = request
         self.administered = tuple(request.administered)
         self.above = {path for top in self.administered for path in lineage(top)[1:]}
@@ -132,7 +133,7 @@ class UnitTree:
             children_url=reverse(f"{self.page}_below", args=[unit.pk]),
             current=unit.path == current,
             expanded=bool(children) if unit.has_below else None,
-            own_value=on_or_off(value) if value else "",
+            own_value=value_in_brief(self.setting, value) if value is not None else "",
             own_below=self.own_below[unit.path],
             accounts=self.accounts[unit.path],
             children=children,
@@ -182,7 +183,7 @@ def _query(opened: dict[int, str]) -> str:
     return f"?{urlencode([('open', pk) for pk in sorted(opened)])}" if opened else ""
 
 
-def _own_values(request: AdminRequest, setting: str) -> dict[str, dict[str, bool]]:
+def _own_values(request: AdminRequest, setting: str) -> dict[str, dict[str, Any]]:
     below = Q()
     for path in request.administered:
         below |= Q(unit__path__startswith=path)

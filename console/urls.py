@@ -1,6 +1,7 @@
 from django.urls import path, re_path
 
 from console import views
+from policies.models import Setting
 
 app_name = "console"
 urlpatterns = [
@@ -31,6 +32,15 @@ urlpatterns = [
         {"page": "console:mail_access"},
         name="mail_access_below",
     ),
+    path("apps/mail/guardrails/", views.guardrails, name="guardrails"),
+    path("apps/mail/guardrails/<int:unit_id>/", views.guardrails, name="guardrails"),
+    path(
+        "apps/mail/guardrails/<int:unit_id>/below/",
+        views.units_below,
+        {"page": "console:guardrails", "setting": Setting.GATEWAY_GUARDRAILS},
+        name="guardrails_below",
+    ),
+    path("apps/mail/approvals/", views.approvals, name="approvals"),
     path("administrators/", views.administrators, name="administrators"),
     path("administrators/<int:assignment_id>/", views.role, name="role"),
     path("stored-passwords/", views.stored_passwords, name="stored_passwords"),

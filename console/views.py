@@ -28,11 +28,13 @@ from console.access import (
 )
 from console.account_pages import account_apply_now_page, account_list, account_page
 from console.administrators_page import administrators_page, own_roles, role_page
+from console.approvals_page import administered_gateways, approvals_page
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
 from console.help_pages import help_gateways
 from console.impact_page import impact_file, impact_page
+from console.guardrails_page import guardrails_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
@@ -42,6 +44,7 @@ from console.stored_passwords_page import stored_passwords_page, wipe_page
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
 from policies.models import GatewayPolicy, PolicyChange
+from sendas.models import Approval
 
 ROLLOUTS_PER_PAGE = 25
 OWN_VALUES_SHOWN = 20
@@ -99,6 +102,7 @@ def mail(request: AdminRequest) -> HttpResponse:
     context = {
         "path": [(_("Apps"), ""), (_("Suite"), ""), (_("Mail"), "")],
         "setting": load_unit_setting(administered_unit(request)),
+        "waiting": administered_gateways(request).filter(approval=Approval.WAITING).count(),
     }
     return render(request, "console/mail.html", context)
 
@@ -115,6 +119,18 @@ def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpRespon
     return gateway_page(request, ACCESS, administered_unit(request, unit_id))
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
+def guardrails(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+    return guardrails_page(request, administered_unit(request, unit_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
+def approvals(request: AdminRequest) -> HttpResponse:
+    return approvals_page(request)
+
+
 @require_safe
 @for_administrators
 def impact(request: AdminRequest, unit_id: int) -> HttpResponse:
@@ -129,10 +145,12 @@ def impact_download(request: AdminRequest, unit_id: int) -> HttpResponseBase:
 
 @require_safe
 @for_administrators
-def units_below(request: AdminRequest, unit_id: int, page: str) -> HttpResponse:
+def units_below(
+    request: AdminRequest, unit_id: int, page: str, setting: str = GATEWAY
+) -> HttpResponse:
     """One level of the unit tree, for the script that opens it in place."""
     unit = administered_unit(request, unit_id)
-    nodes = UnitTree(request, page, GATEWAY).nodes_below(unit)
+    nodes = UnitTree(request, page, setting).nodes_below(unit)
     return render(request, "parts/tree.html", {"nodes": nodes})
 
 

@@ -4,28 +4,26 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from policies.models import GatewayFailure, Setting
+from policies.models import DEFAULTS, Setting
+from policies.words import value_in_words
 
 
-def on_or_off(value: dict[str, Any]) -> str:
-    if "choice" in value:
-        return str(GatewayFailure(value["choice"]).label)
-    return _("On") if value["allowed"] else _("Off")
-
-
-def own_value(value: dict[str, Any] | None, *, at_root: bool) -> str:
+def own_value(setting: str, value: dict[str, Any] | None, *, at_root: bool) -> str:
     """A unit's own value; the root inherits from nobody, so there None is the default."""
     if value is not None:
-        return on_or_off(value)
-    return _("Off") if at_root else _("Inherited")
+        return value_in_words(setting, value)
+    return value_in_words(setting, DEFAULTS[setting]) if at_root else _("Inherited")
 
 
-def change_title(new: dict[str, Any] | None, unit_name: str) -> str:
+def change_title(setting: str, new: dict[str, Any] | None, unit_name: str) -> str:
+    about = {"setting": Setting(setting).label, "unit": unit_name}
     if new is None:
-        return _("Per-user outbound gateways inherited by %(unit)s") % {"unit": unit_name}
-    if "choice" in new:
-        names = {"setting": Setting.GATEWAY_FAILURE.label, "unit": unit_name}
-        return _("%(setting)s: %(value)s, for %(unit)s") % {"value": on_or_off(new), **names}
+        return _("%(setting)s inherited by %(unit)s") % about
+    if setting == Setting.GATEWAY_GUARDRAILS:
+        return _("%(setting)s changed for %(unit)s") % about
+    if setting == Setting.GATEWAY_FAILURE:
+        value = value_in_words(setting, new)
+        return _("%(setting)s: %(value)s, for %(unit)s") % {"value": value, **about}
     if new["allowed"]:
-        return _("Per-user outbound gateways on for %(unit)s") % {"unit": unit_name}
-    return _("Per-user outbound gateways off for %(unit)s") % {"unit": unit_name}
+        return _("Per-user outbound gateways on for %(unit)s") % about
+    return _("Per-user outbound gateways off for %(unit)s") % about

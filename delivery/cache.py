@@ -3,6 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
+from delivery.limits import Allowance, allowance_of
 from delivery.link import Link
 from delivery.routing import AccountSnapshot, Refusal, Route, decide
 from delivery.snapshot import Snapshot, load_snapshot
@@ -16,11 +17,12 @@ class AppPasswordRevokedError(Exception):
 
 
 class Decided(NamedTuple):
-    """An answer, and the generation of the rules that it was made by."""
+    """An answer, the generation of the rules that it was made by, and the account's limits."""
 
     account: AccountSnapshot
     answer: Route | Refusal
     generation: int
+    allowance: Allowance
 
 
 class _Known:
@@ -37,7 +39,8 @@ class _Known:
         if known := self._routes.get(from_address):
             return known
         account, settings = self._snapshot
-        decided = Decided(account, decide(account, from_address, settings), self.generation)
+        answer = decide(account, from_address, settings)
+        decided = Decided(account, answer, self.generation, allowance_of(settings.guardrails))
         # Only addresses that it owns have a route, so nobody can fill this with others.
         if isinstance(decided.answer, Route):
             self._routes[from_address] = decided

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from delivery.models import Delivery
 from delivery.routing import AccountSnapshot, Explanation, Refusal, Route, RouteKind, Rule
+from policies.guardrails import Guardrail
 
 SENTENCES: dict[str, Callable[[], str]] = {
     Rule.SUSPENDED: lambda: _("The account was suspended."),
@@ -20,6 +21,16 @@ SENTENCES: dict[str, Callable[[], str]] = {
     Rule.NO_GATEWAY: lambda: _("The address has no server of its own."),
     Rule.GATEWAY_OFF: lambda: _(
         "The address has its own server, but gateways are off %(decider)s."
+    ),
+    Rule.GATEWAY_FORBIDDEN: lambda: _(
+        "The address has its own server, but a guardrail %(decider)s does not let it be used: "
+        "%(guardrail)s."
+    ),
+    Rule.GATEWAY_WAITS: lambda: _(
+        "The address has its own server, which an administrator has not approved yet."
+    ),
+    Rule.GATEWAY_UNAPPROVED: lambda: _(
+        "The address has its own server, which an administrator refused."
     ),
     Rule.GATEWAY: lambda: _("Gateways are on %(decider)s, and the address has its own server."),
     Rule.GATEWAY_WIPED: lambda: _(
@@ -40,13 +51,21 @@ class RouteWords(NamedTuple):
     host: str
     behalf_of: str
     reason: str
+    rule: str = ""
 
 
 def explain(explanation: Explanation | Mapping[str, Any]) -> str:
     """The sentence for an explanation, fresh from the decision or as a delivery keeps it."""
     stored = explanation.as_json() if isinstance(explanation, Explanation) else explanation
     sentence = SENTENCES.get(str(stored.get("rule")))
-    return sentence() % {"decider": _decider(stored)} if sentence else ""
+    if sentence is None:
+        return ""
+    return sentence() % {"decider": _decider(stored), "guardrail": _guardrail(stored)}
+
+
+def _guardrail(stored: Mapping[str, Any]) -> str:
+    guardrail = stored.get("guardrail")
+    return str(Guardrail(guardrail).label).lower() if guardrail else ""
 
 
 def _decider(stored: Mapping[str, Any]) -> str:
@@ -64,7 +83,7 @@ def route_words(account: AccountSnapshot, address: str, answer: Route | Refusal)
             return RouteWords("stopped", gateway.server.host if gateway else "", "", reason)
         return RouteWords("", "", "", reason)
     host = answer.server.host if answer.kind == RouteKind.GATEWAY else ""
-    return RouteWords(answer.kind, host, answer.sender, reason)
+    return RouteWords(answer.kind, host, answer.sender, reason, answer.explanation.rule)
 
 
 def attempt_words(delivery: Delivery) -> RouteWords:

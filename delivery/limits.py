@@ -19,6 +19,7 @@ from delivery.database import Database
 from delivery.limit_reports import record_limit_reached
 from delivery.link import AwayError, Link
 from delivery.models import LimitReport
+from policies.guardrails import Guardrails
 from smtp.reply import Reply
 
 logger = logging.getLogger(__name__)
@@ -72,8 +73,12 @@ class Taken:
     is_given_back: bool = False
 
 
-def default_allowance() -> Allowance:
-    return Allowance(settings.OUTGATE_RECIPIENTS_PER_HOUR, settings.OUTGATE_RECIPIENTS_PER_DAY)
+def allowance_of(guardrails: Guardrails) -> Allowance:
+    """What the unit says, or else the installation."""
+    return Allowance(
+        guardrails.recipients_per_hour or settings.OUTGATE_RECIPIENTS_PER_HOUR,
+        guardrails.recipients_per_day or settings.OUTGATE_RECIPIENTS_PER_DAY,
+    )
 
 
 class RecipientLimits:

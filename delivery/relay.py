@@ -15,13 +15,13 @@ from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
 from delivery import metrics
-from delivery.cache import AccountCache, AppPasswordRevokedError
+from delivery.cache import AccountCache, AppPasswordRevokedError, Decided
 from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import RESENT, complete_header, write_header
 from delivery.holding import Holding, draft_of
-from delivery.limits import RecipientLimits, Taken, default_allowance
+from delivery.limits import RecipientLimits, Taken
 from delivery.link import AwayError
 from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
@@ -123,21 +123,21 @@ class Relay:
             return AWAY
         except AppPasswordRevokedError:
             return self._refuse_unasked(submission, REVOKED)
-        account, answer, generation = decided
+        account, answer = decided.account, decided.answer
         message = submission.describe(account.primary_address)
         if isinstance(answer, Refusal) and not answer.may_wait:
             return self.refuse(message, answer, answer.reply)
         if reply := _check_resent(header, account, smtputf8=envelope.smtputf8):
             return self.refuse(message, answer, reply)
-        return await self._count(submission, message, answer, generation)
+        return await self._count(submission, message, answer, decided)
 
     async def _count(
-        self, submission: Submission, message: Message, answer: Route | Refusal, generation: int
+        self, submission: Submission, message: Message, answer: Route | Refusal, decided: Decided
     ) -> MessageSink | Reply:
         """No server is asked to take a message whose recipients are too many."""
         try:
             taken = await self.limits.take(
-                message.user_id, len(message.recipients), default_allowance()
+                message.user_id, len(message.recipients), decided.allowance
             )
         except (AwayError, DatabaseError, TimeoutError):
             return AWAY
@@ -146,7 +146,7 @@ class Relay:
         sink: MessageSink | Reply | None = None
         try:
             if isinstance(answer, Route):
-                sink = await self._open(submission, message, answer, generation, taken)
+                sink = await self._open(submission, message, answer, decided.generation, taken)
             else:
                 self.refuse(message, answer, answer.reply)
                 sink = self._hold(submission, message, taken)
@@ -212,7 +212,7 @@ class Relay:
         if route.credential_id is None:
             return await open_relay()
         credential = await self.credentials.load(route.credential_id)
-        return await open_gateway(route.server, credential)
+        return await open_gateway(route.server, credential, least_tls=route.least_tls)
 
     def release(self, route: Route, connection: Connection) -> None:
         self.pools[route.kind].release(pool_key(route), connection)

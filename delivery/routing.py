@@ -9,7 +9,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from policies.guardrails import NO_GUARDRAILS, Decider, Guardrail, Guardrails
 from policies.models import GatewayFailure
+from sendas.models import Approval
+from smtp.address import split_address
 from smtp.client import Server
 from smtp.reply import Reply
 
@@ -25,6 +28,9 @@ class Rule(StrEnum):
     OWN_ALIAS = "own_alias"
     NO_GATEWAY = "no_gateway"
     GATEWAY_OFF = "gateway_off"
+    GATEWAY_FORBIDDEN = "gateway_forbidden"
+    GATEWAY_WAITS = "gateway_waits"
+    GATEWAY_UNAPPROVED = "gateway_unapproved"
     GATEWAY = "gateway"
     GATEWAY_BROKEN = "gateway_broken"
     GATEWAY_WIPED = "gateway_wiped"
@@ -49,6 +55,7 @@ class Gateway:
     credential_id: UUID
     works: bool = True
     wiped: bool = False
+    approval: Approval = Approval.NOT_NEEDED
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,15 @@ class AppliedSettings:
     version: int
     relay: Server
     on_failure: GatewayFailure = GatewayFailure.REFUSE
+    guardrails: Guardrails = NO_GUARDRAILS
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why: stored with every delivery and shown wherever the route is shown."""
+    """Why: stored with every delivery and shown wherever the route is shown.
+
+    Where a guardrail decided, it is named, and unit and version are those that it came from.
+    """
 
     rule: Rule
     gateways_allowed: bool
@@ -103,6 +114,7 @@ class Explanation:
     version: int
     unit: str
     cohort: int
+    guardrail: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -112,8 +124,9 @@ class Explanation:
 class Route:
     """Where to, by whose credential (None: the relay's), and what is written.
 
-    `sender` is the Sender field to add, "" for none. Should the server not work, the message may
-    wait for it (`may_wait`), or go another way (`instead`), or it is refused.
+    `sender` is the Sender field to add, "" for none. `least_tls` is the version that the server
+    has to speak. Should the server not work, the message may wait for it (`may_wait`), or go
+    another way (`instead`), or it is refused.
     """
 
     kind: RouteKind
@@ -122,6 +135,7 @@ class Route:
     explanation: Explanation
     sender: str = ""
     credential_id: UUID | None = None
+    least_tls: str = Guardrails.least_tls
     may_wait: bool = False
     instead: "Route | None" = None
 
@@ -181,11 +195,7 @@ def decide(
         )
     if outside.gateway is None:
         return case.on_behalf(Rule.NO_GATEWAY)
-    if not settings.gateways_allowed:
-        return case.on_behalf(Rule.GATEWAY_OFF)
-    if not outside.gateway.works:
-        return case.without(outside.gateway)
-    return case.through(outside.gateway)
+    return case.with_gateway(outside.gateway)
 
 
 def without_account(rule: Rule) -> Explanation:
@@ -206,14 +216,20 @@ class _Case:
     from_address: str
     settings: AppliedSettings
 
-    def explain(self, rule: Rule) -> Explanation:
+    def explain(self, rule: Rule, guardrail: str = "") -> Explanation:
+        settings = self.settings
+        decider = (
+            settings.guardrails.decider(guardrail)
+            if guardrail
+            else Decider(settings.deciding_unit, settings.version)
+        )
         return Explanation(
             rule,
-            self.settings.gateways_allowed,
-            self.settings.deciding_unit,
-            self.settings.version,
+            settings.gateways_allowed,
+            *decider,
             self.account.unit,
             self.account.cohort,
+            guardrail,
         )
 
     def refuse(self, rule: Rule, text: str) -> Refusal:
@@ -222,11 +238,39 @@ class _Case:
     def by_our_servers(self, rule: Rule) -> Route:
         return Route(RouteKind.DEFAULT, self.settings.relay, self.from_address, self.explain(rule))
 
-    def on_behalf(self, rule: Rule) -> Route:
+    def on_behalf(self, rule: Rule, guardrail: str = "") -> Route:
         primary = self.account.primary_address
         return Route(
-            RouteKind.DEFAULT, self.settings.relay, primary, self.explain(rule), sender=primary
+            RouteKind.DEFAULT,
+            self.settings.relay,
+            primary,
+            self.explain(rule, guardrail),
+            sender=primary,
         )
+
+    def with_gateway(self, gateway: Gateway) -> Route | Refusal:
+        if not self.settings.gateways_allowed:
+            return self.on_behalf(Rule.GATEWAY_OFF)
+        if unused := self.guarded(gateway):
+            return unused
+        return self.through(gateway) if gateway.works else self.without(gateway)
+
+    def guarded(self, gateway: Gateway) -> Route | None:
+        """The way of a gateway that may not be used; None where no guardrail stands before it."""
+        guardrails, server = self.settings.guardrails, gateway.server
+        forbidding = guardrails.forbidding(
+            domain=split_address(self.from_address)[1],
+            host=server.host,
+            port=server.port,
+            security=server.security,
+        )
+        if forbidding:
+            return self.on_behalf(Rule.GATEWAY_FORBIDDEN, forbidding)
+        if gateway.approval == Approval.REFUSED:
+            return self.on_behalf(Rule.GATEWAY_UNAPPROVED)
+        if gateway.approval == Approval.WAITING and guardrails.needs_approval:
+            return self.on_behalf(Rule.GATEWAY_WAITS, Guardrail.APPROVAL)
+        return None
 
     def through(self, gateway: Gateway) -> Route:
         choice = self.settings.on_failure
@@ -237,6 +281,7 @@ class _Case:
             self.from_address,
             self.explain(Rule.GATEWAY),
             credential_id=gateway.credential_id,
+            least_tls=self.settings.guardrails.least_tls,
             may_wait=choice == GatewayFailure.HOLD,
             instead=self.on_behalf(Rule.OUR_SERVERS_INSTEAD) if is_ours else None,
         )

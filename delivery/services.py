@@ -8,8 +8,8 @@ from accounts.models.directory import path_names
 from accounts.services.people import own_addresses
 from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
 from policies.models import GatewayFailure, Setting
-from policies.services import applied_value
-from sendas.models import SendAs, SmtpMsa
+from policies.services import applied_guardrails, applied_value
+from sendas.models import Approval, SendAs, SmtpMsa
 from sendas.upstream import relay
 from smtp.address import split_address
 from smtp.client import Security, Server
@@ -38,7 +38,13 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
     if msa is None or split_address(row.send_as_email)[1] in inside:
         return OutsideAddress(verified=row.is_accepted, suspended=row.is_suspended)
     server = Server(msa.host, msa.port, Security(msa.security_mode))
-    gateway = Gateway(server, msa.credential_id, works=msa.works, wiped=not msa.has_password)
+    gateway = Gateway(
+        server,
+        msa.credential_id,
+        works=msa.works,
+        wiped=not msa.has_password,
+        approval=Approval(msa.approval),
+    )
     return OutsideAddress(row.is_accepted, gateway, row.is_suspended)
 
 
@@ -53,4 +59,5 @@ def load_settings(user: User) -> AppliedSettings:
         version=applied.version,
         relay=server,
         on_failure=GatewayFailure(failure.value["choice"]),
+        guardrails=applied_guardrails(user.unit.path, user.cohort),
     )

@@ -9,8 +9,9 @@ from uuid import UUID
 from accounts.models import Domain, OrgUnit
 from delivery.link import Link
 from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
+from policies.guardrails import merge
 from policies.models import DEFAULTS, GatewayFailure, Setting
-from sendas.models import SendAs
+from sendas.models import Approval, SendAs
 from sendas.upstream import relay
 from smtp.client import Security, Server
 
@@ -33,13 +34,19 @@ SELECT account.primary_address, account.suspended, account.cohort,
                    outside.suspended_at IS NOT NULL,
                    msa.host, msa.port, msa.security_mode, msa.credential_id,
                    msa.refused_at IS NULL AND msa.wiped_at IS NULL,
-                   msa.wiped_at IS NOT NULL,
+                   msa.wiped_at IS NOT NULL, msa.approval,
                    EXISTS(SELECT FROM accounts_domain inside
                            WHERE inside.name = substring(outside.send_as_email, '[^@]*$'))))
           FROM sendas_sendas outside
           LEFT JOIN sendas_smtpmsa msa ON msa.send_as_id = outside.id
          WHERE outside.user_id = account.id AND outside.verification_status <> ''),
-       applied.unit, applied.value, applied.version, failure.choice
+       applied.unit, applied.value, applied.version, failure.choice,
+       (SELECT json_agg(json_build_array(decider.name, policy.version, policy.value)
+                        ORDER BY decider.path)
+          FROM policies_appliedpolicy policy
+          JOIN accounts_orgunit decider ON decider.id = policy.unit_id
+         WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
+           AND policy.setting = '{Setting.GATEWAY_GUARDRAILS}' AND policy.value IS NOT NULL)
   FROM accounts_apppassword app_password
   JOIN accounts_user account ON account.id = app_password.user_id
   JOIN accounts_orgunit unit ON unit.id = account.unit_id
@@ -101,18 +108,23 @@ def _outside(
     credential_id: str,
     works: bool,  # noqa: FBT001
     wiped: bool,  # noqa: FBT001
+    approval: str,
     inside: bool,  # noqa: FBT001
 ) -> OutsideAddress:
     # A domain that became the organisation's own has no gateways any more.
     if host is None or inside:
         return OutsideAddress(verified, suspended=suspended)
     server = Server(host, port, Security(security))
-    gateway = Gateway(server, UUID(credential_id), works, wiped)
+    gateway = Gateway(server, UUID(credential_id), works, wiped, Approval(approval))
     return OutsideAddress(verified, gateway, suspended)
 
 
 def _settings(
-    unit: str | None, value: dict[str, Any] | None, version: int | None, choice: str | None
+    unit: str | None,
+    value: dict[str, Any] | None,
+    version: int | None,
+    choice: str | None,
+    guardrails: list[tuple[str, int, dict[str, Any]]] | None,
 ) -> AppliedSettings:
     value = value or DEFAULTS[Setting.PER_USER_OUTBOUND_GATEWAY]
     choice = choice or DEFAULTS[Setting.GATEWAY_FAILURE]["choice"]
@@ -123,4 +135,5 @@ def _settings(
         version=version or 0,
         relay=server,
         on_failure=GatewayFailure(choice),
+        guardrails=merge(guardrails or ()),
     )

@@ -90,7 +90,7 @@ class Upstreams:
             return await open_relay()
         credential = await self._database(load_usable_credential, route.credential_id)
         try:
-            return await open_gateway(route.server, credential)
+            return await open_gateway(route.server, credential, least_tls=route.least_tls)
         except SmtpFailure as failure:
             if is_refused_password(failure, route):
                 await self._database(
@@ -101,7 +101,7 @@ class Upstreams:
 
 def pool_key(route: Route) -> tuple[Hashable, ...]:
     """Never by host or recipient: two people with one host must not share a session."""
-    return (route.kind, route.server, route.credential_id)
+    return (route.kind, route.server, route.credential_id, route.least_tls)
 
 
 def is_refused_password(failure: SmtpFailure, route: Route) -> bool:

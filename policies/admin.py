@@ -6,21 +6,17 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
 from policies.models import (
-    GatewayFailure,
     GatewayPolicy,
     PolicyChange,
     RolloutAction,
     RolloutWave,
 )
 from policies.services import change_progress
+from policies.words import value_in_words
 
 
-def value_in_words(value: dict[str, Any] | None) -> str:
-    if value is None:
-        return _("Inherit")
-    if "choice" in value:
-        return str(GatewayFailure(value["choice"]).label)
-    return _("On") if value["allowed"] else _("Off")
+def _value_text(setting: str, value: dict[str, Any] | None) -> str:
+    return _("Inherit") if value is None else value_in_words(setting, value)
 
 
 @admin.register(GatewayPolicy)
@@ -33,7 +29,7 @@ class GatewayPolicyAdmin(SupportAdmin):
 
     @admin.display(description=gettext_lazy("saved value"))
     def saved_value(self, policy: GatewayPolicy) -> str:
-        return value_in_words(policy.value)
+        return _value_text(policy.setting, policy.value)
 
 
 class RolloutWaveInline(SupportInline):
@@ -78,11 +74,11 @@ class PolicyChangeAdmin(SupportAdmin):
 
     @admin.display(description=gettext_lazy("old value"))
     def old_value(self, change: PolicyChange) -> str:
-        return value_in_words(change.old)
+        return _value_text(change.setting, change.old)
 
     @admin.display(description=gettext_lazy("new value"))
     def new_value(self, change: PolicyChange) -> str:
-        return value_in_words(change.new)
+        return _value_text(change.setting, change.new)
 
     @admin.display(description=gettext_lazy("reached"))
     def progress(self, change: PolicyChange) -> str:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import OrgUnit
 from accounts.models.directory import lineage
+from policies.guardrails import Guardrails, merge
 
 
 class Setting(models.TextChoices):
@@ -14,6 +15,7 @@ class Setting(models.TextChoices):
 
     PER_USER_OUTBOUND_GATEWAY = "per_user_outbound_gateway", _("Per-user outbound gateways")
     GATEWAY_FAILURE = "gateway_failure", _("When an address's own server does not work")
+    GATEWAY_GUARDRAILS = "gateway_guardrails", _("Guardrails")
 
 
 class GatewayFailure(models.TextChoices):
@@ -28,11 +30,15 @@ class GatewayFailure(models.TextChoices):
 DEFAULTS: dict[str, dict[str, Any]] = {
     Setting.PER_USER_OUTBOUND_GATEWAY: {"allowed": False},
     Setting.GATEWAY_FAILURE: {"choice": GatewayFailure.REFUSE.value},
+    Setting.GATEWAY_GUARDRAILS: {},
 }
 
 
 class UnitValueQuerySet(models.QuerySet[Any]):
-    """Values by unit, saved or applied: the deepest value that is not NULL holds."""
+    """Values by unit, saved or applied: the deepest value that is not NULL holds.
+
+    But guardrails are merged from all of them (policies/guardrails.py).
+    """
 
     def deciding(self, setting: str, unit_path: str) -> Any | None:
         """The row that decides for a unit, its unit joined; None where nothing is set."""
@@ -42,6 +48,15 @@ class UnitValueQuerySet(models.QuerySet[Any]):
             .order_by("-unit__path")
             .first()
         )
+
+    def guardrails(self, unit_path: str) -> Guardrails:
+        """What all units from the topmost down to this one say together: one query."""
+        rows = self.filter(
+            setting=Setting.GATEWAY_GUARDRAILS,
+            unit__path__in=lineage(unit_path),
+            value__isnull=False,
+        )
+        return merge(rows.order_by("unit__path").values_list("unit__name", "version", "value"))
 
 
 class GatewayPolicy(models.Model):

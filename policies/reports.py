@@ -42,6 +42,7 @@ def reported(event: AuditEvent) -> list[Reported]:
     parameters = {
         subject: event.target,
         "ORG_UNIT_NAME": event.unit_path,
+        "SETTING_NAME": setting or "",
         "OLD_VALUE": _text(event.details.get("old")),
         "NEW_VALUE": _text(event.details.get("new")),
     }

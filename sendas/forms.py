@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
+from policies.guardrails import NO_GUARDRAILS, Guardrails
 from sendas.models import ReplyFrom, SendAs, SmtpMsa
 from sendas.services.addresses import Details, Signature, clean_new_address
 from sendas.services.connection import GatewaySettings
@@ -190,6 +191,7 @@ class ServerForm(forms.Form):
         *,
         address: str,
         route: str,
+        guardrails: Guardrails = NO_GUARDRAILS,
         msa: SmtpMsa | None = None,
         proposal: Proposal | None = None,
     ) -> None:
@@ -197,7 +199,7 @@ class ServerForm(forms.Form):
         kept = _as_kept(msa) if msa else _as_proposed(address, route, proposal or Proposal())
         super().__init__(data, initial=kept)
         port = self.fields["port"]
-        port.choices = _port_choices(msa)  # type: ignore[attr-defined]
+        port.choices = _port_choices(guardrails, msa)  # type: ignore[attr-defined]
         self.fields["password"].required = msa is None or not msa.has_password
         self.test_error: ConnectionTestError | None = None
 
@@ -305,8 +307,9 @@ def _as_kept(msa: SmtpMsa) -> dict[str, Any]:
     }
 
 
-def _port_choices(msa: SmtpMsa | None) -> list[tuple[str, str]]:
-    """The usual two first, then what else the operator allows, or allowed when it was chosen."""
-    allowed = settings.OUTGATE_EGRESS_PORTS | ({msa.port} if msa else set())
+def _port_choices(guardrails: Guardrails, msa: SmtpMsa | None) -> list[tuple[str, str]]:
+    """The usual two first, then what else is allowed, or was when it was chosen."""
+    opened = settings.OUTGATE_EGRESS_PORTS
+    allowed = (opened & guardrails.ports or opened) | ({msa.port} if msa else set())
     ports = sorted(allowed, key=lambda port: (port not in (587, 465), port))
     return [(str(port), str(port)) for port in ports]

@@ -13,6 +13,15 @@ from smtp.client import Security
 CODE_TRIES = 5
 
 
+class Approval(models.TextChoices):
+    """Whether an administrator has let a gateway be used, where a unit's guardrails ask for it."""
+
+    NOT_NEEDED = "", _("Not needed")
+    WAITING = "waiting", _("Waiting for approval")
+    APPROVED = "approved", _("Approved")
+    REFUSED = "refused", _("Refused")
+
+
 class SendAsQuerySet(models.QuerySet["SendAs"]):
     def ageing(self, age: timedelta) -> "SendAsQuerySet":
         """Proved so long ago that it has to be asked for again, of accounts that can sign in."""
@@ -189,6 +198,19 @@ class SmtpMsa(models.Model):
     refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
     # Set when an administrator had the passwords of this host wiped; the rest is kept.
     wiped_at = models.DateTimeField(_("password wiped"), null=True, editable=False)
+    approval = models.CharField(
+        _("approval"),
+        max_length=8,
+        choices=Approval.choices,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+    )
+    approval_since = models.DateTimeField(_("approval since"), null=True, editable=False)
+    approval_reason = models.CharField(
+        _("reason"), max_length=500, blank=True, default="", db_default="", editable=False
+    )
 
     objects = SmtpMsaQuerySet.as_manager()
 
@@ -201,7 +223,14 @@ class SmtpMsa(models.Model):
                 name="nothing_is_left_of_a_wiped_password",
             )
         ]
-        indexes = [models.Index(fields=["host"], condition=Q(wiped_at=None), name="stored_by_host")]
+        indexes = [
+            models.Index(fields=["host"], condition=Q(wiped_at=None), name="stored_by_host"),
+            models.Index(
+                fields=["approval_since"],
+                condition=Q(approval__in=[Approval.WAITING, Approval.REFUSED]),
+                name="unapproved_gateways",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

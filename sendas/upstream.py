@@ -5,9 +5,12 @@ from functools import cache
 
 from django.conf import settings
 
+from policies.guardrails import TLS_VERSIONS
 from smtp.client import Connection, Credential, Server, Timeouts, client_tls_context, connect
 from smtp.egress import EgressGuard
 from smtp.relay_url import parse_relay_url
+
+LEAST_TLS = TLS_VERSIONS[0]
 
 
 @cache
@@ -18,20 +21,27 @@ def egress_guard() -> EgressGuard:
 
 
 @cache
-def tls_context() -> ssl.SSLContext:
+def tls_context(least: str = LEAST_TLS) -> ssl.SSLContext:
     """Verifies against the system's roots, or those that SSL_CERT_FILE names."""
-    return client_tls_context()
+    context = client_tls_context()
+    if least != LEAST_TLS:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 async def open_gateway(
-    server: Server, credential: Credential, *, timeouts: Timeouts | None = None
+    server: Server,
+    credential: Credential,
+    *,
+    least_tls: str = LEAST_TLS,
+    timeouts: Timeouts | None = None,
 ) -> Connection:
     """Connect and sign in to a server that a person named. Raises smtp.client.SmtpFailure."""
     return await connect(
         server,
         credential=credential,
         guard=egress_guard(),
-        tls=tls_context(),
+        tls=tls_context(least_tls),
         hostname=settings.OUTGATE_HOSTNAME,
         timeouts=timeouts,
     )

@@ -30,7 +30,6 @@ from sendas.forms import (
 from sendas.models import ReplyFrom, SendAs
 from sendas.services.acceptance import judge_address, judge_list
 from sendas.services.addresses import (
-    OUTSIDE_LIMIT,
     Details,
     ListedAddress,
     add_address,
@@ -40,6 +39,7 @@ from sendas.services.addresses import (
     list_addresses,
     make_default,
     may_have_gateway,
+    outside_limit,
     remove_gateway,
     reply_from,
     set_gateway,
@@ -48,6 +48,7 @@ from sendas.services.allowance import gateway_allowance
 from sendas.services.connection import GatewaySettings
 from sendas.services.discovery import Proposal, propose_settings
 from sendas.services.domain_questions import ask_for_page
+from sendas.services.guardrails import guardrail_notes, guardrails_of
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from sendas.services.signatures import signature_for_box
@@ -87,7 +88,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
         ],
         "allowance": allowance,
         "outside_count": sum(not listed.is_own for listed in listing),
-        "outside_limit": OUTSIDE_LIMIT,
+        "outside_limit": outside_limit(request.user),
         "drafts": open_drafts(request, {listed.address for listed in listing}),
     }
     return render(request, "sendas/list.html", context)
@@ -179,9 +180,11 @@ def server(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST" and not may_have_gateway(request.user, draft["address"]):
         return redirect(back)
     proposal = Proposal(**draft["proposal"])
+    guardrails = guardrails_of(request.user)
     form = ServerForm(
         _posted(request),
         address=draft["address"],
+        guardrails=guardrails,
         # Where no password would be taken, the way that works without one is chosen.
         route=OWN_SERVER if proposal.takes_some_password else OUR_SERVERS,
         proposal=proposal,
@@ -196,6 +199,7 @@ def server(request: SignedInRequest) -> HttpResponse:
         "form": form,
         "proposal": proposal,
         "acceptance": judge_address(request.user, draft["address"], proposal.host),
+        "notes": guardrail_notes(guardrails),
         "back": back,
     }
     return render(request, "sendas/server.html", context)
@@ -263,6 +267,7 @@ def edit(request: SignedInRequest, pk: int) -> HttpResponse:
         "server_form": server_form,
         "proposal": proposal,
         "acceptance": judge_address(request.user, address, _host_of(send_as, proposal)),
+        "notes": guardrail_notes(guardrails_of(request.user)) if server_form else [],
         "may_search": _may_search(send_as),
         "send_as": send_as,
         "allowed": may_have_gateway(request.user, address),
@@ -295,6 +300,7 @@ def _server_form(send_as: SendAs, posted: Any, proposal: Proposal | None) -> Ser
     return ServerForm(
         posted,
         address=send_as.send_as_email,
+        guardrails=guardrails_of(send_as.user),
         route=OWN_SERVER if proposal else OUR_SERVERS,
         msa=msa,
         proposal=proposal,

@@ -17,6 +17,7 @@ from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
 from delivery.models import Delivery, OutboxMessage
+from policies.guardrails import Guardrail
 from policies.models import GatewayPolicy
 from sendas.models import MailDomain, SmtpMsa
 from sendas.services.proof import send_proof
@@ -31,6 +32,12 @@ ROLES = (
 )  # fmt: skip
 DELEGATED = ("unit_admin", "users_admin", "reports_admin")
 SECOND = "second@partnerdomain.com"
+GUARDRAILS = {
+    **{f"{guardrail}_choice": "inherit" for guardrail in Guardrail},
+    "addresses_choice": "override",
+    "addresses_most": "5",
+    "connection_least_tls": "1.2",
+}
 
 # What is expected: a status, or the beginning of where a redirect leads.
 SIGN_IN, SUPPORT_LOGIN, LIST = "/sign-in/?next=", "/support/login/?next=", "/settings/"
@@ -153,6 +160,18 @@ TABLE = {
         f"console/apps/mail/{page}/<int:unit_id>/below/": Row(administrators(200))
         for page in ("advanced", "end-user-access")
     },
+    **{
+        f"console/apps/mail/guardrails/{unit}": Row(
+            administrators(200), administrators("/console/apps/mail/guardrails/"), GUARDRAILS
+        )
+        for unit in ("", "<int:unit_id>/")
+    },
+    "console/apps/mail/guardrails/<int:unit_id>/below/": Row(administrators(200)),
+    "console/apps/mail/approvals/": Row(
+        administrators(200),
+        administrators("/console/apps/mail/approvals/"),
+        {"gateway": "GATEWAY", "credential": "CREDENTIAL", "approve": ""},
+    ),
     "settings/": Row(signed_in(200), the_owner(LIST), {"make_default": SECOND}),
     "settings/send-as/add/": Row(signed_in(200), signed_in(200)),
     "settings/send-as/server/": Row(
@@ -288,9 +307,10 @@ def world(
 ) -> World:  # fmt: skip
     send_as = make_pending(owner)
     send_proof(send_as)
-    SmtpMsa.objects.create(
-        send_as=make_send_as(owner, address=SECOND), host="smtp.partnerdomain.com", port=587,
-        security_mode="starttls", username="x", key_id="x", ciphertext=b"x",
+    second = make_send_as(owner, address=SECOND)
+    msa = SmtpMsa.objects.create(
+        send_as=second, host="smtp.partnerdomain.com", port=587, security_mode="starttls",
+        username="x", key_id="x", ciphertext=b"x", approval="waiting",
     )  # fmt: skip
     app_password, _secret = create_app_password(actor=SYSTEM, user=owner, name="Phone")
     change = save_value(user=super_admin, unit=organisation.sales, value={"allowed": True})
@@ -318,7 +338,7 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "delivery_id": delivery.pk,
-            "OWNER_UNIT": owner.unit_id,
+            "OWNER_UNIT": owner.unit_id, "GATEWAY": msa.pk, "CREDENTIAL": msa.credential_id,
             "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
@@ -380,9 +400,10 @@ def test_a_unit_administrator_reaches_down_neither_beside_nor_above(
     unit = getattr(organisation, name)
     world.values["unit_id"] = unit.pk
     version = GatewayPolicy.objects.filter(unit=unit).count()
-    data = {"choice": "override", "allowed": "on" * (not version), "based_on": version}
+    typed = {"choice": "override", "allowed": "on" * (not version), "based_on": version}
     for route in (route for route in TABLE if "<int:unit_id>" in route):
         url = world.url(route, TABLE[route].query)
+        data = TABLE[route].data | typed
         assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404), url
         saved = answer(client, unit_admin, "post", url, data)
         may_save = REACH[name] and bool(TABLE[route].post)

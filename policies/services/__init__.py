@@ -17,7 +17,14 @@ from policies.services.changes import (
     start_due_changes,
 )
 from policies.services.clock import database_now
-from policies.services.effective import Effective, applied_value, inherited_value, saved_value
+from policies.services.effective import (
+    Effective,
+    applied_guardrails,
+    applied_value,
+    inherited_guardrails,
+    inherited_value,
+    saved_value,
+)
 from policies.services.express import apply_now_to_account, return_express_guests
 from policies.services.forecast import Forecast, Step, forecast, forecasts
 from policies.services.waves import (
@@ -35,6 +42,7 @@ __all__ = [
     "StalePolicyError",
     "Step",
     "applied_cohorts",
+    "applied_guardrails",
     "applied_value",
     "apply_now",
     "apply_now_to_account",
@@ -45,6 +53,7 @@ __all__ = [
     "database_now",
     "forecast",
     "forecasts",
+    "inherited_guardrails",
     "inherited_value",
     "newest_change",
     "pause",

@@ -13,7 +13,8 @@ from accounts.models.directory import path_names
 from accounts.services.audit import SYSTEM, Actor, record_event
 from accounts.services.rights import administers
 from accounts.templatetags.clock import clock_time
-from policies.models import GatewayPolicy, PolicyChange, RolloutAction
+from policies.guardrails import check_guardrails
+from policies.models import GatewayPolicy, PolicyChange, RolloutAction, Setting
 from policies.services.clock import database_now
 from policies.services.waves import (
     cohorts_undone_at_once,
@@ -55,6 +56,8 @@ def change_policy(
     StalePolicyError where `based_on` is no longer the newest, ValidationError where the unit is
     gone or the time has passed.
     """
+    if setting == Setting.GATEWAY_GUARDRAILS and value is not None:
+        check_guardrails(value)
     with transaction.atomic():
         unit = lock_unit(actor, unit.pk)
         policy = _policy(unit.pk, setting)

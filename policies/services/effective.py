@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from accounts.models import OrgUnit
+from policies.guardrails import Guardrails
 from policies.models import DEFAULTS, AppliedPolicy, GatewayPolicy
 
 
@@ -34,6 +35,18 @@ def inherited_value(unit: OrgUnit, setting: str) -> Effective:
     """What the unit would be set to without a value of its own."""
     above = unit.path[: -OrgUnit.steplen]
     return _effective(GatewayPolicy.objects.deciding(setting, above), setting)
+
+
+def applied_guardrails(unit_path: str, cohort: int) -> Guardrails:
+    """What holds now for the accounts of a cohort in the unit at `unit_path`: one query."""
+    guardrails: Guardrails = AppliedPolicy.objects.filter(cohort=cohort).guardrails(unit_path)
+    return guardrails
+
+
+def inherited_guardrails(unit: OrgUnit) -> Guardrails:
+    """What would be saved for the unit without any of its own."""
+    guardrails: Guardrails = GatewayPolicy.objects.guardrails(unit.path[: -OrgUnit.steplen])
+    return guardrails
 
 
 def _effective(row: GatewayPolicy | AppliedPolicy | None, setting: str) -> Effective:

@@ -16,12 +16,12 @@ from accounts.services.people import own_addresses
 from policies.models import Setting
 from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
-from sendas.models import OwnershipProof, ReplyFrom, ReplySetting, SendAs, SmtpMsa
+from sendas.models import Approval, OwnershipProof, ReplyFrom, ReplySetting, SendAs, SmtpMsa
 from sendas.services.connection import GatewaySettings, check_connection
+from sendas.services.guardrails import check_guardrails, guardrails_of
 from sendas.services.mail_domains import note_domain
 from smtp.address import AddressError, normalise_address
 
-OUTSIDE_LIMIT = 99  # per account
 # HTML as sendas.services.signatures has cleaned it: nothing else may be kept.
 Signature = NewType("Signature", str)
 
@@ -109,12 +109,23 @@ def clean_new_address(user: User, address: str) -> str:
     outside = user.send_as.exclude(verification_status="")
     if outside.filter(send_as_email=address).exists():
         raise ValidationError(_("%(address)s stands in your list already.") % {"address": address})
-    if outside.count() >= OUTSIDE_LIMIT:
-        raise ValidationError(
-            _("Your list holds %(number)s outside addresses, and takes no more. Delete one first.")
-            % {"number": OUTSIDE_LIMIT}
-        )
+    limit = outside_limit(user)
+    if outside.count() >= limit:
+        raise ValidationError(_full_list(limit))
     return address
+
+
+def outside_limit(user: User) -> int:
+    """How many outside addresses the account's list may hold."""
+    return guardrails_of(user).most_addresses
+
+
+def _full_list(limit: int) -> str:
+    if limit == 0:
+        return _("Your administrator allows no outside addresses.")
+    return _(
+        "Your list may hold %(number)s outside addresses, and takes no more. Delete one first."
+    ) % {"number": limit}
 
 
 def may_have_gateway(user: User, address: str) -> bool:
@@ -314,7 +325,15 @@ def _check_gateway(user: User, address: str, gateway: GatewaySettings) -> None:
         raise ValidationError(
             _("Own servers are off for your account. Your administrator can turn them on.")
         )
-    check_connection(user=user, address=address, gateway=gateway)
+    guardrails = guardrails_of(user)
+    check_guardrails(
+        guardrails,
+        address=address,
+        host=gateway.host,
+        port=gateway.port,
+        security_mode=gateway.security_mode,
+    )
+    check_connection(user=user, address=address, gateway=gateway, least_tls=guardrails.least_tls)
 
 
 def _with_stored_password(send_as: SendAs, gateway: GatewaySettings) -> GatewaySettings:
@@ -352,6 +371,7 @@ def _void_proofs(send_as: SendAs) -> None:
 def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
     note_domain(send_as.domain, host=gateway.host)
     sealed = seal(gateway.password, _binding(send_as.pk, gateway))
+    approval = _approval_of(send_as, gateway)
     SmtpMsa.objects.update_or_create(
         send_as=send_as,
         defaults={
@@ -366,8 +386,22 @@ def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
             "refused_at": None,
             "refusal": "",
             "wiped_at": None,
+            **approval,
         },
     )
+
+
+def _approval_of(send_as: SendAs, gateway: GatewaySettings) -> dict[str, Any]:
+    """Asked for a server that is new here; another password for the same one asks nobody."""
+    kept = SmtpMsa.objects.filter(send_as=send_as).first()
+    if kept and _binding(send_as.pk, kept) == _binding(send_as.pk, gateway):
+        return {}
+    is_needed = guardrails_of(send_as.user).needs_approval
+    return {
+        "approval": Approval.WAITING if is_needed else Approval.NOT_NEEDED,
+        "approval_since": Now() if is_needed else None,
+        "approval_reason": "",
+    }
 
 
 def _binding(send_as_id: int, server: SmtpMsa | GatewaySettings) -> Binding:

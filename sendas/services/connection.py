@@ -22,7 +22,7 @@ from sendas.services.outcomes import (
     explain_outcome,
     told,
 )
-from sendas.upstream import egress_guard, open_gateway, relay
+from sendas.upstream import LEAST_TLS, egress_guard, open_gateway, relay
 from smtp.client import (
     Credential,
     FailureKind,
@@ -57,7 +57,9 @@ class GatewaySettings(NamedTuple):
         return f"GatewaySettings({self.host}:{self.port})"
 
 
-def check_connection(*, user: User, address: str, gateway: GatewaySettings) -> None:
+def check_connection(
+    *, user: User, address: str, gateway: GatewaySettings, least_tls: str = LEAST_TLS
+) -> None:
     """Connect, check the certificate, sign in, ask whether mail from `address` is taken.
 
     Raise ConnectionTestError with what to do. Nothing is sent to anybody.
@@ -67,13 +69,13 @@ def check_connection(*, user: User, address: str, gateway: GatewaySettings) -> N
     credential = Credential(gateway.username, gateway.password)
     begun = time.monotonic()
     try:
-        run_within(TEST_SECONDS, _try_out(server, credential, address))
+        run_within(TEST_SECONDS, _try_out(server, credential, address, least_tls))
     except (SmtpFailure, TimeoutError) as error:
         failure = error if isinstance(error, SmtpFailure) else SILENT
         if failure.kind == FailureKind.NO_PUBLIC_ADDRESS:
             time.sleep(max(0, begun + NO_ADDRESS_SECONDS - time.monotonic()))
         raise explain_outcome(
-            failure, host=gateway.host, port=gateway.port, address=address
+            failure, host=gateway.host, port=gateway.port, address=address, least_tls=least_tls
         ) from None
 
 
@@ -90,9 +92,9 @@ def run_within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
         loop.close()
 
 
-async def _try_out(server: Server, credential: Credential, address: str) -> None:
+async def _try_out(server: Server, credential: Credential, address: str, least_tls: str) -> None:
     await _refuse_ourselves(server)
-    connection = await open_gateway(server, credential, timeouts=TIMEOUTS)
+    connection = await open_gateway(server, credential, least_tls=least_tls, timeouts=TIMEOUTS)
     try:
         await connection.try_sender(address)
         await connection.quit()

@@ -1,5 +1,6 @@
 """How a test of an outside server can end, and what its owner is told for each end."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ UNREACHABLE = {
         "old-encryption",
         _(
             "%(host)s only speaks an outdated kind of TLS. Your password was not sent. Ask its "
-            "provider for a server with TLS 1.2 or later."
+            "provider for a server with TLS %(least_tls)s or later."
         ),
     ),
     FailureKind.CERTIFICATE_NAME: Outcome(
@@ -216,10 +217,10 @@ TOPICS = dict.fromkeys(
 
 
 def explain_outcome(
-    failure: SmtpFailure, *, host: str, port: int, address: str
+    failure: SmtpFailure, *, host: str, port: int, address: str, least_tls: str
 ) -> ConnectionTestError:
     """The words for the way a test ended, by the field that the person has to look at."""
-    about = {"host": host, "port": port, "address": address}
+    about = {"host": host, "port": port, "address": address, "least_tls": least_tls}
     outcome = _outcome_of(failure)
     quoted = outcome.step >= TestStep.SIGN_IN and failure.reply
     error = told(outcome, about, reply=str(failure.reply) if quoted else "")
@@ -230,7 +231,7 @@ def explain_outcome(
     return error
 
 
-def told(outcome: Outcome, about: dict[str, object], *, reply: str = "") -> ConnectionTestError:
+def told(outcome: Outcome, about: Mapping[str, object], *, reply: str = "") -> ConnectionTestError:
     return ConnectionTestError(
         outcome.step, outcome.field, str(outcome.text) % about, reply=reply, topic=outcome.topic
     )

@@ -15,6 +15,7 @@ from accounts.services.people import add_alias, move_user
 from accounts.services.roles import assign_role
 from console.audit_words import EVENTS
 from policies.models import RolloutAction
+from sendas.models import Approval
 from tests.console.rows import ON, count_queries, save_value, text_of
 
 PAGE = "/console/audit/"
@@ -184,6 +185,7 @@ def test_every_event_that_is_recorded_has_its_words():
     """Read from the source: an event without words would be told by its bare name."""
     recorded = {f"policy_rollout_{kind}" for kind in RolloutAction.Kind}
     recorded -= {"policy_rollout_started", "policy_rollout_cancelled"}  # these have other names
+    recorded |= {f"gateway_{approval}" for approval in (Approval.APPROVED, Approval.REFUSED)}
     for app in ("accounts", "policies", "sendas", "delivery", "console"):
         for path in Path(settings.BASE_DIR, app).rglob("*.py"):
             found = re.findall(

@@ -26,6 +26,7 @@ from delivery.routing import (
 )
 from delivery.submitted import Submission
 from delivery.trace import Trace
+from delivery.upstreams import pool_key
 from smtp.client import Connection, Security, Server
 from smtp.header import HeaderBlock
 from smtp.pool import ConnectionPool
@@ -112,7 +113,7 @@ class Stage:
             cast("DeliveryLog", self.log),
             cast("RecipientLimits", self.limits),
         )
-        self.key = (RouteKind.DEFAULT, ANSWER.server, None)
+        self.key = pool_key(cast("Route", ANSWER))
 
     async def open(self) -> Connection:
         return cast("Connection", self.connection)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from delivery.explain import explain
 from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
@@ -16,7 +17,9 @@ from delivery.routing import (
     Rule,
     decide,
 )
+from policies.guardrails import NO_GUARDRAILS, Decider, Guardrail, Guardrails, Patterns
 from policies.models import GatewayFailure
+from sendas.models import Approval
 from smtp.client import Security, Server
 
 PRIMARY, ALIAS, OUTSIDE = "user@yourdomain.com", "yuki@yourdomain.com", "user.name@partner.example"
@@ -29,7 +32,13 @@ NONE, OFF, ON = None, False, True
 
 
 def ask(
-    from_address, *, allowed=OFF, outside=NONE, suspended=False, on_failure=GatewayFailure.REFUSE
+    from_address,
+    *,
+    allowed=OFF,
+    outside=NONE,
+    suspended=False,
+    on_failure=GatewayFailure.REFUSE,
+    guardrails=NO_GUARDRAILS,
 ):
     account = AccountSnapshot(
         primary_address=PRIMARY,
@@ -39,7 +48,8 @@ def ask(
         unit="yourdomain.com › Sales",
         cohort=5,
     )
-    return decide(account, from_address, AppliedSettings(allowed, "Sales", 3, RELAY, on_failure))
+    settings = AppliedSettings(allowed, "Sales", 3, RELAY, on_failure, guardrails)
+    return decide(account, from_address, settings)
 
 
 def verified(gateway=None):
@@ -147,6 +157,73 @@ def test_a_broken_gateway_in_force_refuses_rather_than_taking_another_server():
     assert answer.explanation.rule == Rule.GATEWAY_BROKEN
 
 
+FORBIDDING = [
+    Guardrails(servers=Patterns(("*.other.example",))),
+    Guardrails(servers=Patterns(denied=("*.partner.example",))),
+    Guardrails(domains=Patterns(denied=("partner.example",))),
+    Guardrails(ports=frozenset({465})),
+    Guardrails(tls_from_start=True),
+]
+PERMITTING = [
+    Guardrails(servers=Patterns(("*.partner.example",), ("x.partner.example",))),
+    Guardrails(domains=Patterns(("partner.example",))),
+    Guardrails(ports=frozenset({465, 587})),
+    Guardrails(least_tls="1.3", needs_approval=True),
+]
+
+
+@pytest.mark.parametrize("gateway", [WORKING, BROKEN])
+@pytest.mark.parametrize("allowed", [OFF, ON])
+@pytest.mark.parametrize("guardrails", FORBIDDING)
+def test_what_a_guardrail_forbids_leaves_by_our_servers_on_behalf(guardrails, allowed, gateway):
+    answer = ask(OUTSIDE, allowed=allowed, outside=verified(gateway), guardrails=guardrails)
+    assert isinstance(answer, Route)
+    assert (answer.kind, answer.server) == (RouteKind.DEFAULT, RELAY)
+    assert answer.envelope_sender == answer.sender == PRIMARY
+    assert answer.credential_id is None
+    assert answer.explanation.rule == (Rule.GATEWAY_FORBIDDEN if allowed else Rule.GATEWAY_OFF)
+
+
+@pytest.mark.parametrize("guardrails", PERMITTING)
+def test_what_no_guardrail_forbids_goes_as_without_them(guardrails):
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(WORKING), guardrails=guardrails)
+    assert isinstance(answer, Route)
+    assert (answer.kind, answer.credential_id) == (RouteKind.GATEWAY, CREDENTIAL)
+    assert answer.least_tls == guardrails.least_tls
+
+
+@pytest.mark.parametrize(
+    ("approval", "needed", "rule"),
+    [
+        (Approval.NOT_NEEDED, True, Rule.GATEWAY),
+        (Approval.APPROVED, True, Rule.GATEWAY),
+        (Approval.WAITING, False, Rule.GATEWAY),
+        (Approval.WAITING, True, Rule.GATEWAY_WAITS),
+        (Approval.REFUSED, True, Rule.GATEWAY_UNAPPROVED),
+        (Approval.REFUSED, False, Rule.GATEWAY_UNAPPROVED),
+    ],
+)
+def test_a_gateway_is_used_once_it_is_approved(approval, needed, rule):
+    gateway = Gateway(PARTNER, CREDENTIAL, approval=approval)
+    guardrails = Guardrails(needs_approval=needed)
+    answer = ask(OUTSIDE, allowed=ON, outside=verified(gateway), guardrails=guardrails)
+    assert isinstance(answer, Route)
+    assert answer.explanation.rule == rule
+    assert (answer.kind == RouteKind.GATEWAY) == (rule == Rule.GATEWAY)
+
+
+def test_a_guardrail_that_decided_is_named_with_its_unit_and_version():
+    guardrails = Guardrails(
+        ports=frozenset({465}), deciders={Guardrail.CONNECTION: Decider("Partner desk", 9)}
+    )
+    told = ask(OUTSIDE, allowed=ON, outside=verified(WORKING), guardrails=guardrails).explanation
+    assert (told.guardrail, told.deciding_unit, told.version) == ("connection", "Partner desk", 9)
+    assert explain(told.as_json()) == (
+        "The address has its own server, but a guardrail for Partner desk does not let it be used: "
+        "ports and encryption."
+    )
+
+
 def test_the_explanation_names_unit_version_and_cohort():
     answer = ask(OUTSIDE, allowed=ON, outside=verified(WORKING))
     assert answer.explanation.as_json() == {
@@ -156,6 +233,7 @@ def test_the_explanation_names_unit_version_and_cohort():
         "version": 3,
         "unit": "yourdomain.com › Sales",
         "cohort": 5,
+        "guardrail": "",
     }
 
 

@@ -13,7 +13,7 @@ from delivery.link import Link
 from delivery.services import load_account, load_settings
 from delivery.snapshot import Snapshot, load_snapshot
 from policies.models import AppliedPolicy, GatewayFailure, Setting
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import Approval, SendAs, SmtpMsa
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +47,7 @@ def make_addresses(chance: random.Random, user: User) -> None:
                 send_as=send_as, host="smtp.partner.example", port=chance.choice([465, 587]),
                 security_mode=chance.choice(["ssl", "starttls"]), username="x", key_id="test",
                 ciphertext=b"", refused_at=chance.choice([None, "2026-01-01T00:00Z"]),
+                approval=chance.choice(Approval.values),
             )  # fmt: skip
             if chance.random() < 0.2:
                 SmtpMsa.objects.filter(send_as=send_as).update(
@@ -86,6 +87,26 @@ def make_policies(chance: random.Random, user: User) -> None:
                 )  # fmt: skip
 
 
+GUARDRAILS = [
+    {"servers": {"allowed": ["*.partner.example"], "denied": []}},
+    {"connection": {"ports": [465], "least_tls": "1.3", "tls_from_start": True}},
+    {"approval": {"needed": True}, "servers": {"allowed": [], "denied": []}},
+    {"recipients": {"per_hour": 5, "per_day": None}, "addresses": {"most": 3}},
+    {},
+    None,
+]
+
+
+def make_guardrails(chance: random.Random, user: User) -> None:
+    for unit in OrgUnit.objects.all():
+        for cohort in (user.cohort, user.cohort + 1):
+            if chance.random() < 0.7:
+                AppliedPolicy.objects.create(
+                    cohort=cohort, unit=unit, setting=Setting.GATEWAY_GUARDRAILS,
+                    value=chance.choice(GUARDRAILS), version=chance.randrange(1, 9),
+                )  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_any_account_is_the_same_by_both_ways(owner, colleague, stranger, seed):
     chance = random.Random(seed)
@@ -94,6 +115,7 @@ def test_any_account_is_the_same_by_both_ways(owner, colleague, stranger, seed):
     make_addresses(chance, user)
     make_addresses(random.Random(seed + 1000), colleague) if not user.aliases.exists() else None
     make_policies(chance, user)
+    make_guardrails(chance, user)
     User.objects.filter(pk=user.pk).update(suspended=chance.random() < 0.2)
     user = User.objects.select_related("unit").get(pk=user.pk)
     app_password, _secret = create_app_password(actor=SYSTEM, user=user, name="Laptop")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -25,9 +26,11 @@ from accounts.services.audit import SYSTEM, Actor
 from accounts.services.directory import create_unit, move_unit
 from accounts.services.people import create_user, move_user
 from accounts.services.roles import assign_role
+from policies.guardrails import Guardrail
 from policies.models import GatewayPolicy, PolicyChange, RolloutWave, Setting
 from policies.services import (
     StalePolicyError,
+    applied_guardrails,
     applied_value,
     apply_now,
     apply_now_to_account,
@@ -46,7 +49,6 @@ from policies.services import (
 from tests.policies.reference import Reference
 from tests.policies.rows import apply_wave
 
-SETTING = Setting.PER_USER_OUTBOUND_GATEWAY
 STEP = 300  # seconds between the waves of two cohorts
 WINDOW = STEP * 11 * 4 // 3  # 11 steps fill three quarters of it
 UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -88,17 +90,41 @@ values = st.sampled_from([True, False, None])
 half_steps = st.sampled_from([1, 2, 4, 8, 24])
 
 
-def as_json(value):
-    return None if value is None else {"allowed": value}
-
-
 def in_seconds(span):
     return round(span.total_seconds())
 
 
-def told(effective):
-    unit = effective.unit.name if effective.unit else None
-    return effective.allowed, unit, effective.version
+class Allowed:
+    """The first setting: the deepest value holds."""
+
+    setting = Setting.PER_USER_OUTBOUND_GATEWAY
+
+    @staticmethod
+    def as_json(value):
+        return {"allowed": value}
+
+    @staticmethod
+    def told(user):
+        """The value, the unit that decided it and the version it came with."""
+        effective = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+        unit = effective.unit.name if effective.unit else None
+        return effective.allowed, unit, effective.version
+
+
+class NeedsApproval:
+    """A guardrail: merged from all units on the way."""
+
+    setting = Setting.GATEWAY_GUARDRAILS
+
+    @staticmethod
+    def as_json(value):
+        return {"approval": {"needed": value}}
+
+    @staticmethod
+    def told(user):
+        guardrails = applied_guardrails(user.unit.path, user.cohort)
+        unit, version = guardrails.decider(Guardrail.APPROVAL)
+        return guardrails.needs_approval, unit or None, version
 
 
 class Rollout(RuleBasedStateMachine):
@@ -115,6 +141,10 @@ class Rollout(RuleBasedStateMachine):
         for user in User.objects.exclude(name="administrator").select_related("unit"):
             self.reference.home[user.name] = (user.unit.name, user.cohort)
 
+    @initialize(about=st.sampled_from([Allowed, NeedsApproval]))
+    def choose_a_setting(self, about):
+        self.about = about
+
     def teardown(self):
         transaction.set_rollback(True)
         self.example.__exit__(None, None, None)
@@ -130,8 +160,8 @@ class Rollout(RuleBasedStateMachine):
             change = change_policy(
                 actor=self.administrator,
                 unit=self.unit(unit),
-                setting=SETTING,
-                value=as_json(value),
+                setting=self.about.setting,
+                value=None if value is None else self.about.as_json(value),
                 based_on=based_on,
                 starts_at=self.moment(after),
             )
@@ -272,9 +302,7 @@ class Rollout(RuleBasedStateMachine):
     @invariant()
     def everybody_has_what_the_reference_says(self):
         users = User.objects.exclude(name="administrator").select_related("unit")
-        has = {
-            user.name: told(applied_value(user.unit.path, user.cohort, SETTING)) for user in users
-        }
+        has = {user.name: self.about.told(user) for user in users}
         assert has == {name: self.reference.value(name) for name in has}
         assert len(has) == len(PLACES) * len(COHORTS)
 

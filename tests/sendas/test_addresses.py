@@ -13,11 +13,11 @@ from accounts.services.directory import create_domain
 from accounts.services.people import add_alias, remove_alias
 from delivery.routing import Refusal, Rule, decide
 from delivery.services import load_account, load_settings
+from policies.guardrails import MOST_ADDRESSES
 from policies.models import Setting
 from policies.services import change_policy
 from sendas.models import SendAs, SmtpMsa
 from sendas.services.addresses import (
-    OUTSIDE_LIMIT,
     Details,
     add_address,
     change_details,
@@ -168,7 +168,7 @@ def test_nobodys_address_is_taken_over(owner, colleague, mailoutbox, typed):
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_adds_at_once_one_is_kept_and_none_passes_the_limit(owner):
-    for number in range(OUTSIDE_LIMIT - 2):
+    for number in range(MOST_ADDRESSES - 2):
         make_send_as(owner, address=f"a{number}@partnerdomain.com")
 
     def try_to_add(address: str) -> bool:
@@ -185,7 +185,7 @@ def test_of_many_adds_at_once_one_is_kept_and_none_passes_the_limit(owner):
         added = list(pool.map(try_to_add, addresses))
     assert sum(added) == 2
     assert sum(added[:4]) <= 1
-    assert owner.send_as.count() == OUTSIDE_LIMIT
+    assert owner.send_as.count() == MOST_ADDRESSES
     assert AuditEvent.objects.filter(name="send_as_added").count() == 2
 
 
@@ -202,7 +202,7 @@ def test_a_server_for_an_address_that_was_deleted_meanwhile_is_told(owner, allow
 def test_a_list_holds_no_more_than_the_limit(owner):
     SendAs.objects.bulk_create(
         SendAs(user=owner, send_as_email=f"a{number}@example.com", verification_status="pending")
-        for number in range(OUTSIDE_LIMIT)
+        for number in range(MOST_ADDRESSES)
     )
     with pytest.raises(ValidationError, match="takes no more"):
         add(owner)

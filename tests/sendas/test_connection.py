@@ -256,7 +256,7 @@ def test_what_servers_say_about_a_sign_in_is_mapped_once(reply, meaning):
 def test_a_known_provider_says_what_it_wants_instead_of_a_password():
     reply = Reply(535, "5.7.8", "Username and Password not accepted")
     failure = SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, reply=reply)
-    about = {"port": 587, "address": PARTNER}
+    about = {"port": 587, "address": PARTNER, "least_tls": "1.2"}
     error = outcomes.explain_outcome(failure, host="smtp.gmail.com", **about)
     assert "Google: Turn on 2-Step Verification" in error.text
     error = outcomes.explain_outcome(failure, host="smtp.partnerdomain.com", **about)

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery, LimitReport, RecipientCount
+from policies.models import AppliedPolicy, Setting
 from sendas.models import SendAs
 from tests.processes import BEAT, WORKER, running, until
 from tests.submission.conftest import apply_policy, set_gateway
@@ -65,6 +66,17 @@ def test_beyond_the_limit_nothing_goes_and_administrators_hear_at_once(
     assert report["X-Envelope-To"] == super_admin.primary_address
     assert PRIMARY in report["Subject"]
     assert len(post_office.captured("ours")) == 3
+
+
+def test_a_unit_has_limits_of_its_own(client, post_office, owner):
+    AppliedPolicy.objects.create(
+        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_GUARDRAILS, version=1,
+        value={"recipients": {"per_hour": 3, "per_day": None}},
+    )  # fmt: skip
+    post_office.hears_of_changes()
+    client.sendmail(PRIMARY, RECIPIENTS, MESSAGE)
+    with pytest.raises(smtplib.SMTPDataError, match="may write to 3 recipients an hour: 2 are"):
+        client.sendmail(PRIMARY, RECIPIENTS, MESSAGE)
 
 
 @pytest.fixture

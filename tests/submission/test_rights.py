@@ -15,7 +15,7 @@ from accounts.services.people import suspend_user
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave, Setting
-from sendas.models import SendAs
+from sendas.models import Approval, SendAs, SmtpMsa
 from sendas.services.reproof import ask_again, suspend_lapsed
 from sendas.services.wiping import wipe_passwords
 from tests.policies.rows import apply_wave
@@ -24,6 +24,7 @@ from tests.submission.conftest import apply_policy, set_gateway
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
+OFF = {"allowed": False}
 MESSAGE = f"From: {PARTNER_ADDRESS}\r\nTo: {RECIPIENT}\r\nSubject: x\r\n\r\nText\r\n"
 
 pytestmark = pytest.mark.slow
@@ -55,15 +56,26 @@ def wipe(user: User) -> None:
     assert wipe_passwords(actor=SYSTEM, host="localhost").addresses == 1
 
 
-def apply_due_wave(user: User) -> None:
-    """The rollout's own task, with a change that turns gateways off for this account."""
+def apply_due_wave(
+    user: User, setting: str = Setting.PER_USER_OUTBOUND_GATEWAY, new: object = OFF
+) -> None:
+    """The rollout's own task, with a change that ends the account's gateway."""
     now = timezone.now()
     change = PolicyChange.objects.create(
         unit_id=user.unit_id, unit_path="Partner desk", version=2, starts_at=now, complete_by=now,
-        setting=Setting.PER_USER_OUTBOUND_GATEWAY, old={"allowed": True}, new={"allowed": False},
+        setting=setting, old=None, new=new,
     )  # fmt: skip
     wave = RolloutWave.objects.create(change=change, cohort=user.cohort, due_at=now)
     assert apply_wave(wave.pk)
+
+
+def deny_its_server(user: User) -> None:
+    denied = {"servers": {"allowed": [], "denied": ["localhost"]}}
+    apply_due_wave(user, Setting.GATEWAY_GUARDRAILS, denied)
+
+
+def refuse_its_server(user: User) -> None:
+    SmtpMsa.objects.filter(send_as__user=user).update(approval=Approval.REFUSED)
 
 
 CASES = {
@@ -73,6 +85,8 @@ CASES = {
     "suspended address": Case(let_proof_lapse, "type it there"),
     "wiped password": Case(wipe, "Enter the password again"),
     "applied wave": Case(apply_due_wave, None),
+    "denied server": Case(deny_its_server, None),
+    "refused approval": Case(refuse_its_server, None),
 }
 
 

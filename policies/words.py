@@ -1,0 +1,99 @@
+"""Values of settings in words, for people who administer them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from policies.guardrails import Guardrail
+from policies.models import GatewayFailure, Setting
+
+Value = Mapping[str, Any]
+
+
+def value_in_words(setting: str, value: Value) -> str:
+    """All that a value says."""
+    return IN_WORDS[setting](value)
+
+
+def value_in_brief(setting: str, value: Value) -> str:
+    """A word or two, where many values stand below each other."""
+    if setting == Setting.GATEWAY_GUARDRAILS:
+        return ngettext("%d guardrail", "%d guardrails", len(value)) % len(value)
+    return value_in_words(setting, value)
+
+
+def _on_or_off(value: Value) -> str:
+    return _("On") if value["allowed"] else _("Off")
+
+
+def _failure(value: Value) -> str:
+    return str(GatewayFailure(value["choice"]).label)
+
+
+def _guardrails(value: Value) -> str:
+    told = [
+        f"{guardrail.label}: {guardrail_in_words(guardrail, value[guardrail])}"
+        for guardrail in Guardrail
+        if guardrail in value
+    ]
+    return "; ".join(told) or _("None")
+
+
+IN_WORDS: dict[str, Callable[[Value], str]] = {
+    Setting.PER_USER_OUTBOUND_GATEWAY: _on_or_off,
+    Setting.GATEWAY_FAILURE: _failure,
+    Setting.GATEWAY_GUARDRAILS: _guardrails,
+}
+
+
+def guardrail_in_words(guardrail: str, parts: Value) -> str:
+    return ", ".join(PARTS[guardrail](parts))
+
+
+def _names(parts: Value) -> Iterator[str]:
+    if parts["allowed"]:
+        yield _("only %(names)s") % {"names": " ".join(parts["allowed"])}
+    elif not parts["denied"]:
+        yield _("all")
+    if parts["denied"]:
+        yield _("not %(names)s") % {"names": " ".join(parts["denied"])}
+
+
+def _connection(parts: Value) -> Iterator[str]:
+    if parts["ports"]:
+        yield _("ports %(ports)s") % {"ports": " ".join(map(str, parts["ports"]))}
+    else:
+        yield _("every port that is open to own servers")
+    yield _("TLS %(version)s or later") % {"version": parts["least_tls"]}
+    if parts["tls_from_start"]:
+        yield _("TLS from the start")
+
+
+def _addresses(parts: Value) -> Iterator[str]:
+    yield _("at most %(number)d") % {"number": parts["most"]}
+
+
+def _recipients(parts: Value) -> Iterator[str]:
+    per_hour, per_day = parts["per_hour"], parts["per_day"]
+    if per_hour is not None:
+        yield _("%(number)d recipients an hour") % {"number": per_hour}
+    if per_day is not None:
+        yield _("%(number)d recipients a day") % {"number": per_day}
+    if per_hour is None and per_day is None:
+        yield _("those of this installation")
+
+
+def _approval(parts: Value) -> Iterator[str]:
+    yield _("needed for a new server") if parts["needed"] else _("not needed")
+
+
+PARTS: dict[str, Callable[[Value], Iterator[str]]] = {
+    Guardrail.SERVERS: _names,
+    Guardrail.DOMAINS: _names,
+    Guardrail.CONNECTION: _connection,
+    Guardrail.ADDRESSES: _addresses,
+    Guardrail.RECIPIENTS: _recipients,
+    Guardrail.APPROVAL: _approval,
+}
