@@ -35,6 +35,9 @@ OUTGATE_ROLLOUT_COHORTS = env.int("OUTGATE_ROLLOUT_COHORTS", default=12)
 OUTGATE_EGRESS_NETWORKS = tuple(
     ip_network(text) for text in env.list("OUTGATE_EGRESS_NETWORKS", default=[])
 )
+OUTGATE_SMART_HOST_NETWORKS = OUTGATE_EGRESS_NETWORKS + tuple(
+    ip_network(text) for text in env.list("OUTGATE_SMART_HOST_NETWORKS", default=[])
+)
 OUTGATE_EGRESS_PORTS = frozenset(
     int(port) for port in env.list("OUTGATE_EGRESS_PORTS", default=["465", "587", "2525"])
 )

@@ -6,11 +6,14 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import OrgUnit
+from accounts.services.audit import Actor
 from console.forms import INHERIT, OVERRIDE, reason_field, start_field
+from console.version_field import VersionField
 from policies.guardrails import (
     MOST_ADDRESSES,
     MOST_RECIPIENTS,
@@ -19,8 +22,8 @@ from policies.guardrails import (
     Guardrails,
     clean_patterns,
 )
-from policies.models import GatewayPolicy, Setting
-from policies.services import inherited_guardrails
+from policies.models import GatewayPolicy, PolicyChange, Setting
+from policies.services import change_policy, inherited_guardrails
 
 ON_EACH_LINE = _("One on each line.")
 
@@ -128,13 +131,14 @@ class GuardrailsForm(forms.Form):
         help_text=_("Left empty, it starts when it is saved."),
     )
     reason = reason_field()
-    based_on = forms.CharField(required=False, widget=forms.HiddenInput)
+    based_on = VersionField()
 
     use_required_attribute = False
 
-    def __init__(self, kept: UnitGuardrails, data: QueryDict | None = None) -> None:
-        self.kept = kept
+    def __init__(self, unit: OrgUnit, data: QueryDict | None = None) -> None:
+        self.kept = kept = load_unit_guardrails(unit)
         super().__init__(data, initial={"based_on": kept.version})
+        self.fields["based_on"].newest = kept.version  # type: ignore[attr-defined]
         self.defaults = kept.inherited.as_value()
         for guardrail, parts in FIELDS.items():
             values = kept.own.get(guardrail, self.defaults[guardrail])
@@ -171,12 +175,6 @@ class GuardrailsForm(forms.Form):
                 ),
             )
 
-    def clean_based_on(self) -> int:
-        """Without a version that the page can have shown, 0: any saved change is then news."""
-        text: str = self.cleaned_data["based_on"]
-        version = int(text) if text.isdecimal() and len(text) < 10 else 0
-        return version if version <= self.kept.version else 0
-
     def value(self) -> dict[str, Any] | None:
         """What to save: what is overridden; at the topmost unit what is not the default."""
         value = {
@@ -189,6 +187,25 @@ class GuardrailsForm(forms.Form):
         if self.kept.is_root:
             value = {key: parts for key, parts in value.items() if parts != self.defaults[key]}
         return value or None
+
+    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+        return change_policy(
+            actor=actor,
+            unit=unit,
+            setting=Setting.GATEWAY_GUARDRAILS,
+            value=self.value(),
+            based_on=self.cleaned_data["based_on"],
+            reason=self.cleaned_data["reason"],
+            starts_at=self.cleaned_data["starts_at"],
+        )
+
+    def refuse(self, refusal: Exception) -> None:
+        """Of what change_policy refuses only the time was typed here."""
+        if isinstance(refusal, ValidationError):
+            self.add_error("starts_at", refusal)
+
+    def is_saved_as(self, change: PolicyChange) -> bool:
+        return bool(change.new == self.value())
 
     def is_unsaved(self) -> bool:
         return self.is_bound and bool(set(self.changed_data) - {"reason", "based_on"})

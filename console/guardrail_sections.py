@@ -41,8 +41,8 @@ TEXTS: dict[Guardrail, str | Promise] = {
         "of this installation hold."
     ),
     Guardrail.APPROVAL: _(
-        "Until then mail from the address leaves by our servers. Servers that are in use when "
-        "this arrives go on without."
+        "Until a new server is approved, mail from its address leaves by our servers. Servers that "
+        "are in use when this arrives go on without."
     ),
 }
 

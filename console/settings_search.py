@@ -50,6 +50,13 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
+        _("Outbound gateway"),
+        _("Apps › Suite › Mail: the server that mail leaves by where no own server carries it"),
+        _("smart host relay smarthost organisation default route archive outgoing server tls"),
+        "console:outbound",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
         _("Waiting for approval"),
         _("Apps › Suite › Mail: own servers that an administrator has to look at"),
         _("approve refuse pending gateway smtp server new"),

@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.models import Privilege
@@ -35,6 +36,7 @@ from console.gateway_page import ACCESS, ADVANCED, gateway_page
 from console.help_pages import help_gateways
 from console.impact_page import impact_file, impact_page
 from console.guardrails_page import guardrails_page
+from console.outbound_page import outbound_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
@@ -123,6 +125,13 @@ def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpRespon
 @for_administrators
 def guardrails(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
     return guardrails_page(request, administered_unit(request, unit_id))
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
+def outbound_gateway(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+    return outbound_page(request, administered_unit(request, unit_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -21,7 +21,7 @@ def change_title(setting: str, new: dict[str, Any] | None, unit_name: str) -> st
         return _("%(setting)s inherited by %(unit)s") % about
     if setting == Setting.GATEWAY_GUARDRAILS:
         return _("%(setting)s changed for %(unit)s") % about
-    if setting == Setting.GATEWAY_FAILURE:
+    if setting in {Setting.GATEWAY_FAILURE, Setting.OUTBOUND_GATEWAY}:
         value = value_in_words(setting, new)
         return _("%(setting)s: %(value)s, for %(unit)s") % {"value": value, **about}
     if new["allowed"]:

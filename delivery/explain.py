@@ -60,7 +60,14 @@ def explain(explanation: Explanation | Mapping[str, Any]) -> str:
     sentence = SENTENCES.get(str(stored.get("rule")))
     if sentence is None:
         return ""
-    return sentence() % {"decider": _decider(stored), "guardrail": _guardrail(stored)}
+    told = sentence() % {"decider": _decider(stored), "guardrail": _guardrail(stored)}
+    return f"{told} {_outbound(stored)}".rstrip()
+
+
+def _outbound(stored: Mapping[str, Any]) -> str:
+    if not stored.get("outbound"):
+        return ""
+    return _("It leaves by the outbound gateway of %(unit)s.") % {"unit": stored["outbound"]}
 
 
 def _guardrail(stored: Mapping[str, Any]) -> str:

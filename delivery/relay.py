@@ -29,7 +29,7 @@ from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from delivery.trace import Trace
-from delivery.upstreams import is_refused_password, pool_key
+from delivery.upstreams import is_refused_password, open_outbound_gateway, pool_key
 from sendas.credentials import CredentialError
 from sendas.services.addresses import record_refusal
 from sendas.upstream import open_gateway, open_relay
@@ -209,8 +209,10 @@ class Relay:
         return Holding(self, submission, writer, lambda: self.limits.give_back(taken))
 
     async def _connect(self, route: Route) -> Connection:
-        if route.credential_id is None:
+        if route.is_relay:
             return await open_relay()
+        if route.kind == RouteKind.DEFAULT or route.credential_id is None:
+            return await open_outbound_gateway(route, self.database)
         credential = await self.credentials.load(route.credential_id)
         return await open_gateway(route.server, credential, least_tls=route.least_tls)
 

@@ -90,6 +90,15 @@ class AccountSnapshot:
 
 
 @dataclass(frozen=True)
+class OutboundGateway:
+    """The server that `unit` named for mail by our servers, and who signs in there, by id."""
+
+    server: Server
+    credential_id: UUID | None
+    unit: str
+
+
+@dataclass(frozen=True)
 class AppliedSettings:
     """What holds for the account now; `deciding_unit` is "" where no unit has a value."""
 
@@ -99,6 +108,7 @@ class AppliedSettings:
     relay: Server
     on_failure: GatewayFailure = GatewayFailure.REFUSE
     guardrails: Guardrails = NO_GUARDRAILS
+    outbound: OutboundGateway | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ class Explanation:
     """Why: stored with every delivery and shown wherever the route is shown.
 
     Where a guardrail decided, it is named, and unit and version are those that it came from.
+    `outbound` is the unit whose outbound gateway carries the mail.
     """
 
     rule: Rule
@@ -115,6 +126,7 @@ class Explanation:
     unit: str
     cohort: int
     guardrail: str = ""
+    outbound: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -122,8 +134,9 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Route:
-    """Where to, by whose credential (None: the relay's), and what is written.
+    """Where to, by whose credential, and what is written.
 
+    `is_relay` where it is the installation's own relay, which has its sign-in in its URL.
     `sender` is the Sender field to add, "" for none. `least_tls` is the version that the server
     has to speak. Should the server not work, the message may wait for it (`may_wait`), or go
     another way (`instead`), or it is refused.
@@ -136,6 +149,7 @@ class Route:
     sender: str = ""
     credential_id: UUID | None = None
     least_tls: str = Guardrails.least_tls
+    is_relay: bool = False
     may_wait: bool = False
     instead: "Route | None" = None
 
@@ -205,7 +219,7 @@ def without_account(rule: Rule) -> Explanation:
 
 def report_route(relay: Server) -> Route:
     """A report of ours about a message that could not be delivered: nobody answers to it."""
-    return Route(RouteKind.DEFAULT, relay, "", without_account(Rule.REPORT))
+    return Route(RouteKind.DEFAULT, relay, "", without_account(Rule.REPORT), is_relay=True)
 
 
 @dataclass(frozen=True)
@@ -232,21 +246,29 @@ class _Case:
             guardrail,
         )
 
+    def by_default(self, rule: Rule, sender: str, guardrail: str = "") -> Route:
+        """To the unit's outbound gateway, or to the installation's relay."""
+        outbound = self.settings.outbound
+        explanation = self.explain(rule, guardrail)
+        if outbound is None:
+            return Route(RouteKind.DEFAULT, self.settings.relay, sender, explanation, is_relay=True)
+        return Route(
+            RouteKind.DEFAULT,
+            outbound.server,
+            sender,
+            replace(explanation, outbound=outbound.unit),
+            credential_id=outbound.credential_id,
+        )
+
     def refuse(self, rule: Rule, text: str) -> Refusal:
         return Refusal(Reply(550, "5.7.1", text), self.explain(rule))
 
     def by_our_servers(self, rule: Rule) -> Route:
-        return Route(RouteKind.DEFAULT, self.settings.relay, self.from_address, self.explain(rule))
+        return self.by_default(rule, self.from_address)
 
     def on_behalf(self, rule: Rule, guardrail: str = "") -> Route:
         primary = self.account.primary_address
-        return Route(
-            RouteKind.DEFAULT,
-            self.settings.relay,
-            primary,
-            self.explain(rule, guardrail),
-            sender=primary,
-        )
+        return replace(self.by_default(rule, primary, guardrail), sender=primary)
 
     def with_gateway(self, gateway: Gateway) -> Route | Refusal:
         if not self.settings.gateways_allowed:

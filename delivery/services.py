@@ -3,10 +3,20 @@
 Mail takes another way to the same (delivery/snapshot.py).
 """
 
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
 from accounts.models import Domain, User
 from accounts.models.directory import path_names
 from accounts.services.people import own_addresses
-from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
+from delivery.routing import (
+    AccountSnapshot,
+    AppliedSettings,
+    Gateway,
+    OutboundGateway,
+    OutsideAddress,
+)
 from policies.models import GatewayFailure, Setting
 from policies.services import applied_guardrails, applied_value
 from sendas.models import Approval, SendAs, SmtpMsa
@@ -51,6 +61,7 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
 def load_settings(user: User) -> AppliedSettings:
     """What is applied to the account's unit and cohort now."""
     applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+    outbound = applied_value(user.unit.path, user.cohort, Setting.OUTBOUND_GATEWAY)
     failure = applied_value(user.unit.path, user.cohort, Setting.GATEWAY_FAILURE)
     server, _credential = relay()
     return AppliedSettings(
@@ -60,4 +71,17 @@ def load_settings(user: User) -> AppliedSettings:
         relay=server,
         on_failure=GatewayFailure(failure.value["choice"]),
         guardrails=applied_guardrails(user.unit.path, user.cohort),
+        outbound=outbound_gateway(outbound.unit.name if outbound.unit else "", outbound.value),
+    )
+
+
+def outbound_gateway(unit: str, value: Mapping[str, Any]) -> OutboundGateway | None:
+    """What a unit's value names; None for the installation's relay."""
+    server = value["server"]
+    if server is None:
+        return None
+    return OutboundGateway(
+        Server(server["host"], server["port"], Security(server["security_mode"])),
+        UUID(server["credential_id"]) if server["credential_id"] else None,
+        unit,
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from accounts.models import Domain, OrgUnit
 from delivery.link import Link
 from delivery.routing import AccountSnapshot, AppliedSettings, Gateway, OutsideAddress
+from delivery.services import outbound_gateway
 from policies.guardrails import merge
 from policies.models import DEFAULTS, GatewayFailure, Setting
 from sendas.models import Approval, SendAs
@@ -40,7 +41,7 @@ SELECT account.primary_address, account.suspended, account.cohort,
           FROM sendas_sendas outside
           LEFT JOIN sendas_smtpmsa msa ON msa.send_as_id = outside.id
          WHERE outside.user_id = account.id AND outside.verification_status <> ''),
-       applied.unit, applied.value, applied.version, failure.choice,
+       applied.unit, applied.value, applied.version, failure.choice, outbound.unit, outbound.value,
        (SELECT json_agg(json_build_array(decider.name, policy.version, policy.value)
                         ORDER BY decider.path)
           FROM policies_appliedpolicy policy
@@ -70,6 +71,14 @@ SELECT account.primary_address, account.suspended, account.cohort,
           AND policy.setting = '{Setting.GATEWAY_FAILURE}' AND policy.value IS NOT NULL
         ORDER BY decider.path DESC LIMIT 1
        ) failure ON true
+  LEFT JOIN LATERAL (
+       SELECT decider.name AS unit, policy.value
+         FROM policies_appliedpolicy policy
+         JOIN accounts_orgunit decider ON decider.id = policy.unit_id
+        WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
+          AND policy.setting = '{Setting.OUTBOUND_GATEWAY}' AND policy.value IS NOT NULL
+        ORDER BY decider.path DESC LIMIT 1
+       ) outbound ON true
  WHERE app_password.id = %s AND app_password.revoked_at IS NULL
 """  # noqa: S608  (only our own constants stand in it)
 
@@ -124,6 +133,8 @@ def _settings(
     value: dict[str, Any] | None,
     version: int | None,
     choice: str | None,
+    outbound_unit: str | None,
+    outbound: dict[str, Any] | None,
     guardrails: list[tuple[str, int, dict[str, Any]]] | None,
 ) -> AppliedSettings:
     value = value or DEFAULTS[Setting.PER_USER_OUTBOUND_GATEWAY]
@@ -136,4 +147,5 @@ def _settings(
         relay=server,
         on_failure=GatewayFailure(choice),
         guardrails=merge(guardrails or ()),
+        outbound=outbound_gateway(outbound_unit or "", outbound) if outbound else None,
     )

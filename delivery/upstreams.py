@@ -10,7 +10,8 @@ from delivery.database import Database
 from delivery.routing import Route, RouteKind
 from sendas.models import SmtpMsa
 from sendas.services.addresses import gateway_password, record_refusal
-from sendas.upstream import open_gateway, open_relay
+from sendas.services.outbound_gateway import smart_host_sign_in
+from sendas.upstream import open_gateway, open_relay, open_smart_host
 from smtp.client import Connection, Credential, FailureKind, SmtpFailure, Step
 from smtp.pool import ConnectionPool
 from smtp.session import Body
@@ -86,8 +87,10 @@ class Upstreams:
                 raise
 
     async def _connect(self, route: Route) -> Connection:
-        if route.credential_id is None:
+        if route.is_relay:
             return await open_relay()
+        if route.kind == RouteKind.DEFAULT or route.credential_id is None:
+            return await open_outbound_gateway(route, self._database)
         credential = await self._database(load_usable_credential, route.credential_id)
         try:
             return await open_gateway(route.server, credential, least_tls=route.least_tls)
@@ -99,6 +102,14 @@ class Upstreams:
             raise
 
 
+async def open_outbound_gateway(route: Route, database: Database) -> Connection:
+    """Raises SmtpFailure, CredentialError, and what the database does."""
+    credential = None
+    if route.credential_id:
+        credential = await database(smart_host_sign_in, route.credential_id)
+    return await open_smart_host(route.server, credential)
+
+
 def pool_key(route: Route) -> tuple[Hashable, ...]:
     """Never by host or recipient: two people with one host must not share a session."""
     return (route.kind, route.server, route.credential_id, route.least_tls)
@@ -106,7 +117,7 @@ def pool_key(route: Route) -> tuple[Hashable, ...]:
 
 def is_refused_password(failure: SmtpFailure, route: Route) -> bool:
     refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
-    return refused and route.credential_id is not None
+    return refused and route.kind == RouteKind.GATEWAY
 
 
 def load_usable_credential(credential_id: UUID) -> Credential:

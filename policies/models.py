@@ -16,6 +16,7 @@ class Setting(models.TextChoices):
     PER_USER_OUTBOUND_GATEWAY = "per_user_outbound_gateway", _("Per-user outbound gateways")
     GATEWAY_FAILURE = "gateway_failure", _("When an address's own server does not work")
     GATEWAY_GUARDRAILS = "gateway_guardrails", _("Guardrails")
+    OUTBOUND_GATEWAY = "outbound_gateway", _("Outbound gateway")
 
 
 class GatewayFailure(models.TextChoices):
@@ -31,6 +32,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     Setting.PER_USER_OUTBOUND_GATEWAY: {"allowed": False},
     Setting.GATEWAY_FAILURE: {"choice": GatewayFailure.REFUSE.value},
     Setting.GATEWAY_GUARDRAILS: {},
+    # The relay that OUTGATE_RELAY_URL names.
+    Setting.OUTBOUND_GATEWAY: {"server": None},
 }
 
 

@@ -1,13 +1,14 @@
 """Values of settings in words, for people who administer them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy
 
 from policies.guardrails import Guardrail
 from policies.models import GatewayFailure, Setting
+from smtp.target import Security
 
 Value = Mapping[str, Any]
 
@@ -19,8 +20,10 @@ def value_in_words(setting: str, value: Value) -> str:
 
 def value_in_brief(setting: str, value: Value) -> str:
     """A word or two, where many values stand below each other."""
+    if setting == Setting.OUTBOUND_GATEWAY:
+        return value["server"]["host"] if value["server"] else _("Installation")
     if setting == Setting.GATEWAY_GUARDRAILS:
-        return ngettext("%d guardrail", "%d guardrails", len(value)) % len(value)
+        return _("%d own") % len(value)
     return value_in_words(setting, value)
 
 
@@ -38,32 +41,50 @@ def _guardrails(value: Value) -> str:
         for guardrail in Guardrail
         if guardrail in value
     ]
-    return "; ".join(told) or _("None")
+    return " · ".join(told) or _("None")
 
 
+def _outbound(value: Value) -> str:
+    server = value["server"]
+    if server is None:
+        return _("the relay of this installation")
+    told = f"{server['host']}:{server['port']} {SECURITIES[server['security_mode']]}"
+    return told if server["credential_id"] is None else _("%s, with a sign-in") % told
+
+
+SECURITIES = {
+    Security.NONE: gettext_lazy("without encryption"),
+    Security.STARTTLS: gettext_lazy("with STARTTLS"),
+    Security.SSL: gettext_lazy("with TLS from the start"),
+}
 IN_WORDS: dict[str, Callable[[Value], str]] = {
     Setting.PER_USER_OUTBOUND_GATEWAY: _on_or_off,
     Setting.GATEWAY_FAILURE: _failure,
     Setting.GATEWAY_GUARDRAILS: _guardrails,
+    Setting.OUTBOUND_GATEWAY: _outbound,
 }
 
 
 def guardrail_in_words(guardrail: str, parts: Value) -> str:
-    return ", ".join(PARTS[guardrail](parts))
+    return "; ".join(PARTS[guardrail](parts))
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))
 
 
 def _names(parts: Value) -> Iterator[str]:
     if parts["allowed"]:
-        yield _("only %(names)s") % {"names": " ".join(parts["allowed"])}
+        yield _("only %(names)s") % {"names": _listed(parts["allowed"])}
     elif not parts["denied"]:
         yield _("all")
     if parts["denied"]:
-        yield _("not %(names)s") % {"names": " ".join(parts["denied"])}
+        yield _("not %(names)s") % {"names": _listed(parts["denied"])}
 
 
 def _connection(parts: Value) -> Iterator[str]:
     if parts["ports"]:
-        yield _("ports %(ports)s") % {"ports": " ".join(map(str, parts["ports"]))}
+        yield _("ports %(ports)s") % {"ports": _listed(parts["ports"])}
     else:
         yield _("every port that is open to own servers")
     yield _("TLS %(version)s or later") % {"version": parts["least_tls"]}

@@ -4,6 +4,7 @@ import base64
 import os
 from functools import cache
 from typing import NamedTuple
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,7 +23,7 @@ class CredentialError(Exception):
 class Binding(NamedTuple):
     """What a password belongs to; it decrypts for nothing else."""
 
-    send_as_id: int
+    owner: int | UUID  # the row that names the server
     host: str
     port: int
     security_mode: str

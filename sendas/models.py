@@ -245,6 +245,26 @@ class SmtpMsa(models.Model):
         return self.has_password and self.refused_at is None
 
 
+class SmartHostCredential(models.Model):
+    """The sign-in of an outbound gateway that an administrator named, for that server only.
+
+    A setting's value names it by its id, so it is never changed and outlives its value: an undo may
+    bring that back.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(max_length=253)
+    port = models.PositiveIntegerField()
+    security_mode = models.CharField(max_length=8)
+    username = models.CharField(max_length=254)
+    key_id = models.CharField(max_length=40)
+    ciphertext = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 class OwnershipProof(models.Model):
     """A link (24 h) and a code (15 min) sent to an address, both kept as digests only."""
 

@@ -47,6 +47,26 @@ async def open_gateway(
     )
 
 
+@cache
+def smart_host_guard() -> EgressGuard:
+    """An administrator of a unit is not the operator: no server inside, unless he opened it."""
+    return EgressGuard(allowed_networks=settings.OUTGATE_SMART_HOST_NETWORKS, ports=range(1, 65536))
+
+
+async def open_smart_host(
+    server: Server, credential: Credential | None, *, timeouts: Timeouts | None = None
+) -> Connection:
+    """Connect to an outbound gateway that an administrator named for a unit."""
+    return await connect(
+        server,
+        credential=credential,
+        guard=smart_host_guard(),
+        tls=tls_context(),
+        hostname=settings.OUTGATE_HOSTNAME,
+        timeouts=timeouts,
+    )
+
+
 async def open_relay() -> Connection:
     """Connect to the organisation's own relay: the operator named it, so no guard asks."""
     server, credential = relay()

@@ -167,6 +167,18 @@ TABLE = {
         for unit in ("", "<int:unit_id>/")
     },
     "console/apps/mail/guardrails/<int:unit_id>/below/": Row(administrators(200)),
+    "console/apps/mail/outbound-gateway/<int:unit_id>/": Row(
+        administrators(200),
+        administrators("/console/apps/mail/outbound-gateway/"),
+        {"choice": "override", "use": "installation"},
+    ),
+    # Nothing new for the root.
+    "console/apps/mail/outbound-gateway/": Row(
+        administrators(200),
+        (SIGN_IN, 404, 404, 404, "/console/apps/mail/outbound-gateway/", 404, 404, 200),
+        {"choice": "override", "use": "installation"},
+    ),
+    "console/apps/mail/outbound-gateway/<int:unit_id>/below/": Row(administrators(200)),
     "console/apps/mail/approvals/": Row(
         administrators(200),
         administrators("/console/apps/mail/approvals/"),

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ from smtp.client import (
     Step,
     Timeouts,
 )
+from smtp.egress import EgressGuard
 
 TESTS_PER_HOUR = 10  # per account: people retry, port scanners do not get far
 TEST_SECONDS = 10
@@ -105,16 +106,25 @@ async def _try_out(server: Server, credential: Credential, address: str, least_t
 
 async def _refuse_ourselves(server: Server) -> None:
     """A gateway that is our own relay or submission service would send mail in a circle."""
-    theirs = {tuple(end) for end in await egress_guard().resolve(server.host, server.port)}
     our_relay, _credential = relay()
-    ours = [
-        (our_relay.host, our_relay.port),
-        (settings.OUTGATE_SUBMISSION_HOST, settings.OUTGATE_SUBMISSION_PORT),
-        (settings.OUTGATE_SUBMISSION_HOST, settings.OUTGATE_SUBMISSIONS_PORT),
-    ]
-    for host, port in ours:
+    ours = [(our_relay.host, our_relay.port), *submission_places()]
+    if await leads_to(server, egress_guard(), ours):
+        raise told(OUR_OWN, {})
+
+
+def submission_places() -> list[tuple[str, int]]:
+    """Where our own submission service listens."""
+    ports = (settings.OUTGATE_SUBMISSION_PORT, settings.OUTGATE_SUBMISSIONS_PORT)
+    return [(settings.OUTGATE_SUBMISSION_HOST, port) for port in ports]
+
+
+async def leads_to(server: Server, guard: EgressGuard, places: Iterable[tuple[str, int]]) -> bool:
+    """Whether a connection to the server would end at one of these. Raises SmtpFailure."""
+    theirs = {tuple(end) for end in await guard.resolve(server.host, server.port)}
+    for host, port in places:
         if theirs & await _endpoints(host, port):
-            raise told(OUR_OWN, {})
+            return True
+    return False
 
 
 async def _endpoints(host: str, port: int) -> set[tuple[str, int]]:

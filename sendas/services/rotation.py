@@ -1,17 +1,18 @@
 """Stored passwords move to the ring's first key, in small steps, while mail goes on."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.services.audit import SYSTEM, record_event
-from sendas.credentials import CredentialError, current_key_id, seal
-from sendas.models import SmtpMsa
+from sendas.credentials import Binding, CredentialError, current_key_id, seal
+from sendas.models import SmartHostCredential, SmtpMsa
 from sendas.second_factor import seal_text, unseal_text
 from sendas.services.addresses import binding_of, gateway_password
+from sendas.services.outbound_gateway import binding_of_sign_in, sign_in_password
 
 BATCH = 200  # rows locked at a time: some tens of milliseconds
 
@@ -26,8 +27,25 @@ class Progress(NamedTuple):
         return Progress(self.rotated + other.rotated, self.unreadable + other.unreadable)
 
 
-def on_old_keys() -> QuerySet[SmtpMsa]:
-    return SmtpMsa.objects.with_password().exclude(key_id=current_key_id())
+class Kind(NamedTuple):
+    """A table with passwords."""
+
+    with_password: Callable[[], QuerySet[Any]]
+    password: Callable[[Any], str]
+    binding: Callable[[Any], Binding]
+
+    def on_old_keys(self) -> QuerySet[Any]:
+        return self.with_password().exclude(key_id=current_key_id())
+
+
+KINDS = (
+    Kind(SmtpMsa.objects.with_password, gateway_password, binding_of),
+    Kind(SmartHostCredential.objects.all, sign_in_password, binding_of_sign_in),
+)
+
+
+def count_on_old_keys() -> int:
+    return sum(kind.on_old_keys().count() for kind in KINDS)
 
 
 def rotate_credentials() -> Iterator[Progress]:
@@ -39,33 +57,43 @@ def rotate_credentials() -> Iterator[Progress]:
 
     Neither `credential_id` nor the server changes, so open connections and queued mail go on.
     """
+    done = Progress()
+    for kind in KINDS:
+        total = Progress()
+        for total in _rotate_kind(kind):
+            yield done.plus(total)
+        done = done.plus(total)
+    if done.rotated:
+        record_event(SYSTEM, "credentials_rotated", current_key_id(), rotated=done.rotated)
+
+
+def _rotate_kind(kind: Kind) -> Iterator[Progress]:
     total = Progress()
     for skip_locked in (True, False):
-        unreadable, last = 0, 0
-        while rows := list(on_old_keys().filter(pk__gt=last).order_by("pk")[:BATCH]):
-            last = rows[-1].pk
-            batch = _rotate([row.pk for row in rows], skip_locked=skip_locked)
+        unreadable = 0
+        left = kind.on_old_keys().order_by("pk")
+        while rows := list(left[:BATCH]):
+            left = kind.on_old_keys().filter(pk__gt=rows[-1].pk).order_by("pk")
+            batch = _rotate(kind, [row.pk for row in rows], skip_locked=skip_locked)
             total = total.plus(batch._replace(unreadable=0))
             unreadable += batch.unreadable
             yield total._replace(unreadable=unreadable)
-    if total.rotated:
-        record_event(SYSTEM, "credentials_rotated", current_key_id(), rotated=total.rotated)
 
 
-def _rotate(pks: list[int], *, skip_locked: bool) -> Progress:
+def _rotate(kind: Kind, pks: list[Any], *, skip_locked: bool) -> Progress:
     with transaction.atomic():
         # The condition is asked again of a row that was waited for: it may have moved meanwhile.
-        rows = on_old_keys().filter(pk__in=pks).order_by("pk")
+        rows = kind.on_old_keys().filter(pk__in=pks).order_by("pk")
         readable = []
         held = list(rows.select_for_update(skip_locked=skip_locked, no_key=True))
-        for msa in held:
+        for row in held:
             try:
-                sealed = seal(gateway_password(msa), binding_of(msa))
+                sealed = seal(kind.password(row), kind.binding(row))
             except CredentialError:
                 continue
-            msa.key_id, msa.ciphertext = sealed
-            readable.append(msa)
-        SmtpMsa.objects.bulk_update(readable, ["key_id", "ciphertext"])
+            row.key_id, row.ciphertext = sealed
+            readable.append(row)
+        kind.with_password().bulk_update(readable, ["key_id", "ciphertext"])
     return Progress(len(readable), len(held) - len(readable))
 
 

@@ -63,7 +63,7 @@ def test_one_guardrail_is_overridden_and_the_others_stay_inherited(
     assert "Overridden here" in words
     assert "everyone has it by" in words
     below = text_of(client.get(page_of(organisation.partner_desk)))
-    assert "Inherited from Sales: only *.partner.example, not old.partner.example." in below
+    assert "Inherited from Sales: only *.partner.example; not old.partner.example." in below
     assert "By default: at most 99." in below
 
 
@@ -135,7 +135,7 @@ def test_the_second_of_two_administrators_overwrites_nothing_and_keeps_the_form(
     assert response.status_code == 409
     words = text_of(response)
     assert "Mina Kato changed Sales while you were here" in words
-    assert "only *.partner.example, not old.partner.example" in words
+    assert "only *.partner.example; not old.partner.example" in words
     assert 'value="7"' in response.content.decode()
     assert own(organisation.sales) == PARTNERS
     again = re.search(r'name="based_on" value="(\d+)"', response.content.decode())
@@ -167,11 +167,11 @@ def test_history_and_audit_tell_what_was_set(
     change = PolicyChange.objects.get()
     rollout = text_of(client.get(reverse("console:rollout", args=[change.pk])))
     assert "Guardrails changed for Sales" in rollout
-    assert "Servers: only *.partner.example, not old.partner.example" in rollout
+    assert "Servers: only *.partner.example; not old.partner.example" in rollout
     line = line_of(AuditEvent.objects.get(name="policy_changed"))
-    assert line.new == "Servers: only *.partner.example, not old.partner.example"
+    assert line.new == "Servers: only *.partner.example; not old.partner.example"
     tree = text_of(client.get(page_of(organisation.root)))
-    assert "1 guardrail" in tree
+    assert "1 own" in tree
 
 
 def test_the_page_costs_the_same_queries_with_more_units(

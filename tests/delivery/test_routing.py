@@ -10,6 +10,7 @@ from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
     Gateway,
+    OutboundGateway,
     OutsideAddress,
     Refusal,
     Route,
@@ -39,6 +40,7 @@ def ask(
     suspended=False,
     on_failure=GatewayFailure.REFUSE,
     guardrails=NO_GUARDRAILS,
+    outbound=None,
 ):
     account = AccountSnapshot(
         primary_address=PRIMARY,
@@ -48,7 +50,7 @@ def ask(
         unit="yourdomain.com › Sales",
         cohort=5,
     )
-    settings = AppliedSettings(allowed, "Sales", 3, RELAY, on_failure, guardrails)
+    settings = AppliedSettings(allowed, "Sales", 3, RELAY, on_failure, guardrails, outbound)
     return decide(account, from_address, settings)
 
 
@@ -157,6 +159,36 @@ def test_a_broken_gateway_in_force_refuses_rather_than_taking_another_server():
     assert answer.explanation.rule == Rule.GATEWAY_BROKEN
 
 
+OUTBOUND = OutboundGateway(
+    Server("archive.yourdomain.com", 25, Security.STARTTLS), UUID(int=9), "Sales"
+)
+
+
+@pytest.mark.parametrize(
+    ("from_address", "outside", "allowed"),
+    [
+        (PRIMARY, NONE, ON),
+        (ALIAS, NONE, ON),
+        (OUTSIDE, verified(), ON),
+        (OUTSIDE, verified(WORKING), OFF),
+    ],
+)
+def test_what_our_servers_carry_leaves_by_the_outbound_gateway(from_address, outside, allowed):
+    answer = ask(from_address, outside=outside, allowed=allowed, outbound=OUTBOUND)
+    without = ask(from_address, outside=outside, allowed=allowed)
+    assert (answer.kind, answer.server) == (RouteKind.DEFAULT, OUTBOUND.server)
+    assert (answer.credential_id, answer.is_relay) == (UUID(int=9), False)
+    assert (without.credential_id, without.is_relay) == (None, True)
+    assert (answer.envelope_sender, answer.sender) == (without.envelope_sender, without.sender)
+    assert explain(answer.explanation).endswith(" It leaves by the outbound gateway of Sales.")
+
+
+def test_mail_through_an_own_server_never_passes_the_outbound_gateway():
+    answer = ask(OUTSIDE, outside=verified(WORKING), allowed=ON, outbound=OUTBOUND)
+    assert answer == ask(OUTSIDE, outside=verified(WORKING), allowed=ON)
+    assert answer.server == PARTNER
+
+
 FORBIDDING = [
     Guardrails(servers=Patterns(("*.other.example",))),
     Guardrails(servers=Patterns(denied=("*.partner.example",))),
@@ -234,6 +266,7 @@ def test_the_explanation_names_unit_version_and_cohort():
         "unit": "yourdomain.com › Sales",
         "cohort": 5,
         "guardrail": "",
+        "outbound": "",
     }
 
 

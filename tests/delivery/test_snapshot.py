@@ -97,6 +97,28 @@ GUARDRAILS = [
 ]
 
 
+OUTBOUND = [
+    {"server": None},
+    {"server": {
+        "host": "relay.example", "port": 25, "security_mode": "none", "credential_id": None,
+    }},
+    {"server": {
+        "host": "relay.example", "port": 587, "security_mode": "starttls",
+        "credential_id": "00000000-0000-0000-0000-000000000007",
+    }},
+    None,
+]  # fmt: skip
+
+
+def make_outbound_gateways(chance: random.Random, user: User) -> None:
+    for unit in OrgUnit.objects.all():
+        if chance.random() < 0.5:
+            AppliedPolicy.objects.create(
+                cohort=user.cohort, unit=unit, setting=Setting.OUTBOUND_GATEWAY,
+                value=chance.choice(OUTBOUND), version=1,
+            )  # fmt: skip
+
+
 def make_guardrails(chance: random.Random, user: User) -> None:
     for unit in OrgUnit.objects.all():
         for cohort in (user.cohort, user.cohort + 1):
@@ -116,6 +138,7 @@ def test_any_account_is_the_same_by_both_ways(owner, colleague, stranger, seed):
     make_addresses(random.Random(seed + 1000), colleague) if not user.aliases.exists() else None
     make_policies(chance, user)
     make_guardrails(chance, user)
+    make_outbound_gateways(chance, user)
     User.objects.filter(pk=user.pk).update(suspended=chance.random() < 0.2)
     user = User.objects.select_related("unit").get(pk=user.pk)
     app_password, _secret = create_app_password(actor=SYSTEM, user=user, name="Laptop")

@@ -51,7 +51,7 @@ def test_what_is_sealed_comes_back_and_never_looks_the_same():
 @pytest.mark.parametrize(
     "change",
     [
-        {"send_as_id": 2},
+        {"owner": 2},
         {"host": "smtp.evil.example"},
         {"port": 465},
         {"security_mode": "ssl"},

@@ -12,7 +12,10 @@ from accounts.services.audit import SYSTEM
 from accounts.services.people import add_alias, suspend_user
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
-from sendas.models import SendAs, SmtpMsa
+from policies.models import AppliedPolicy, Setting
+from sendas.credentials import seal
+from sendas.models import SendAs, SmartHostCredential, SmtpMsa
+from sendas.services.outbound_gateway import binding_of_sign_in
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
 
@@ -120,6 +123,42 @@ def test_a_gateway_carries_it_alone_and_the_primary_address_is_nowhere(
     assert post_office.captured("ours") == []
     delivery = delivery_log(Delivery.State.DELIVERED)
     assert (delivery.route, delivery.explanation["deciding_unit"]) == ("gateway", "Partner desk")
+
+
+def name_outbound_gateway(user, post_office):
+    """What a wave leaves behind: another server carries the unit's default mail."""
+    row = SmartHostCredential(
+        host="localhost", port=post_office.upstream_port, security_mode="ssl", username="outgate",
+    )  # fmt: skip
+    row.key_id, row.ciphertext = seal("a password", binding_of_sign_in(row))
+    row.save()
+    AppliedPolicy.objects.create(
+        cohort=user.cohort, unit=user.unit, setting=Setting.OUTBOUND_GATEWAY, version=1,
+        value={"server": {
+            "host": row.host, "port": row.port, "security_mode": row.security_mode,
+            "credential_id": str(row.pk),
+        }},
+    )  # fmt: skip
+
+
+def test_the_outbound_gateway_of_a_unit_carries_its_default_mail(client, post_office, owner):
+    name_outbound_gateway(owner, post_office)
+    post_office.hears_of_changes()
+    with post_office.upstream() as upstream:
+        client.send_message(write())
+        assert upstream.dots == 1
+    assert post_office.captured("ours") == []
+    delivery = delivery_log(Delivery.State.DELIVERED)
+    assert (delivery.route, delivery.explanation["outbound"]) == ("default", "Partner desk")
+
+
+def test_an_outbound_gateway_that_refuses_us_is_replaced_by_nothing(client, post_office, owner):
+    name_outbound_gateway(owner, post_office)
+    post_office.hears_of_changes()
+    refusing = post_office.upstream(AUTH=b"535 5.7.8 No\r\n")
+    with refusing, pytest.raises(smtplib.SMTPDataError, match="refuses our sign-in"):
+        client.send_message(write())
+    assert post_office.captured("ours") == post_office.captured("partner") == []
 
 
 def test_policy_off_sends_it_by_our_servers_and_never_tries_the_credential(

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from sendas.credentials import current_key_id
 from sendas.services.rotation import (
     Progress,
-    on_old_keys,
+    count_on_old_keys,
     rotate_credentials,
     rotate_second_factors,
     second_factors_on_old_keys,
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        expected = on_old_keys().count()
+        expected = count_on_old_keys()
         progress = Progress()
         for progress in rotate_credentials():
             self.stdout.write(f"{progress.rotated} of {expected}")
@@ -34,7 +34,7 @@ class Command(BaseCommand):
                 f"{progress.unreadable} passwords can't be read: their key is not in "
                 "OUTGATE_CREDENTIAL_KEYS any more. Put it back, and run this again."
             )
-        if left := on_old_keys().count() + len(second_factors_on_old_keys()):
+        if left := count_on_old_keys() + len(second_factors_on_old_keys()):
             raise CommandError(
                 f"{left} secrets were stored under an old key meanwhile: some process still runs "
                 "with the old OUTGATE_CREDENTIAL_KEYS. Restart it, and run this again."

@@ -1,4 +1,4 @@
-// The guardrails work without this file. It shows of each card what belongs to its choice, and the
+// Forms of a unit work without this file. It shows of each card what belongs to its choice, and the
 // save bar only while something is unsaved, or was just saved.
 "use strict";
 (() => {
@@ -6,7 +6,7 @@
     const refused = form.querySelector("[aria-invalid='true']") !== null;
 
     function sync() {
-      for (const card of form.querySelectorAll("[data-guardrail]")) {
+      for (const card of form.querySelectorAll("[data-inheritable]")) {
         const choice = card.querySelector(".segmented input:checked");
         const inherits = choice?.value === "inherit";
         for (const element of card.querySelectorAll("[data-while-inherited]")) {
@@ -44,6 +44,6 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const form of document.querySelectorAll("[data-guardrails]")) follow(form);
+    for (const form of document.querySelectorAll("[data-unit-form]")) follow(form);
   });
 })();

@@ -1,0 +1,194 @@
+"""The form of a unit's outbound gateway."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import OrgUnit
+from accounts.services.audit import Actor
+from console.forms import INHERIT, OVERRIDE, reason_field, start_field
+from console.version_field import VersionField
+from policies.models import GatewayPolicy, PolicyChange, Setting
+from policies.services import inherited_value
+from policies.words import value_in_words
+from sendas.models import SmartHostCredential
+from sendas.services.outbound_gateway import SmartHost, change_outbound_gateway
+from sendas.services.outcomes import ConnectionTestError
+from smtp.egress import ascii_host
+from smtp.target import Security
+
+SETTING = Setting.OUTBOUND_GATEWAY
+INSTALLATION, OWN = "installation", "own"
+
+
+class OutboundForm(forms.Form):
+    """Inherit or Override; the installation's relay, or a server with its sign-in."""
+
+    choice = forms.ChoiceField(
+        label=gettext_lazy("Where the value comes from"),
+        choices=[(INHERIT, gettext_lazy("Inherit")), (OVERRIDE, gettext_lazy("Override"))],
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choose Inherit or Override, then save again.")},
+    )
+    use = forms.ChoiceField(
+        label=gettext_lazy("Mail leaves by"),
+        choices=[
+            (INSTALLATION, gettext_lazy("The relay of this installation")),
+            (OWN, gettext_lazy("This server")),
+        ],
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choose one of the two.")},
+    )
+    host = forms.CharField(
+        label=gettext_lazy("Server"),
+        max_length=253,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
+        error_messages={
+            "required": gettext_lazy(
+                "Type the name of the server, or choose the relay of this installation."
+            )
+        },
+    )
+    port = forms.IntegerField(
+        label=gettext_lazy("Port"),
+        min_value=1,
+        max_value=65535,
+        error_messages={"required": gettext_lazy("Type the port: 25, 587 or 465 as a rule.")},
+    )
+    security_mode = forms.ChoiceField(
+        label=gettext_lazy("Encryption"),
+        choices=[
+            (Security.STARTTLS.value, gettext_lazy("STARTTLS, certificate checked")),
+            (Security.SSL.value, gettext_lazy("TLS from the start, certificate checked")),
+            (Security.NONE.value, gettext_lazy("None: only inside your own network")),
+        ],
+    )
+    username = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=254,
+        required=False,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),
+        help_text=gettext_lazy("Left empty, Outgate does not sign in there."),
+    )
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        max_length=500,
+        strip=False,
+        required=False,
+        # Never rendered with its value: a page does not hold a password.
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    starts_at = start_field(
+        label=gettext_lazy("Schedule for"),
+        required=False,
+        help_text=gettext_lazy("Left empty, it starts when it is saved."),
+    )
+    reason = reason_field()
+    based_on = VersionField()
+
+    use_required_attribute = False
+
+    def __init__(self, unit: OrgUnit, data: QueryDict | None = None) -> None:
+        self.saved = GatewayPolicy.objects.filter(unit=unit, setting=SETTING).first()
+        self.own: dict[str, Any] | None = self.saved.value if self.saved else None
+        self.inherited = inherited_value(unit, SETTING)
+        version = self.saved.version if self.saved else 0
+        shown = self.inherited.value if self.own is None else self.own
+        initial = {
+            "choice": INHERIT if self.own is None else OVERRIDE,
+            "use": OWN if shown["server"] else INSTALLATION,
+            "based_on": version,
+            **(_server_fields(shown["server"]) if shown["server"] else {"port": 587}),
+        }
+        super().__init__(data, initial=initial)
+        self.fields["based_on"].newest = version  # type: ignore[attr-defined]
+        if unit.is_root():
+            del self.fields["choice"]
+        self.tested: ConnectionTestError | None = None
+
+    def clean_host(self) -> str:
+        host = ascii_host(str(self.cleaned_data["host"]))
+        if host is None:
+            raise ValidationError(
+                _(
+                    "A server's name looks like relay.example.com. Leave out the port, brackets "
+                    "and spaces."
+                )
+            )
+        return host
+
+    def clean(self) -> None:
+        """What is typed for a server is kept, but not checked, while none is chosen."""
+        data = self.cleaned_data
+        if self.inherits:
+            self.errors.pop("use", None)
+        if self.inherits or data.get("use") == INSTALLATION:
+            for name in SmartHost._fields:
+                self.errors.pop(name, None)
+        elif data.get("username") and data.get("security_mode") == Security.NONE:
+            self.add_error("username", _("Without encryption anybody could read the password."))
+
+    @property
+    def inherits(self) -> bool:
+        return "choice" in self.fields and self.cleaned_data.get("choice") != OVERRIDE
+
+    @property
+    def smart_host(self) -> SmartHost | None:
+        if self.inherits or self.cleaned_data["use"] != OWN:
+            return None
+        return SmartHost(**{name: self.cleaned_data[name] for name in SmartHost._fields})
+
+    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+        untouched = unit.is_root() and self.own is None and self.smart_host is None
+        return change_outbound_gateway(
+            actor=actor,
+            unit=unit,
+            smart_host=self.smart_host,
+            inherit=self.inherits or untouched,
+            based_on=self.cleaned_data["based_on"],
+            reason=self.cleaned_data["reason"],
+            starts_at=self.cleaned_data["starts_at"],
+        )
+
+    def refuse(self, refusal: Exception) -> None:
+        if isinstance(refusal, ConnectionTestError):
+            self.tested = refusal
+            self.add_error(refusal.field, refusal.text)
+        elif isinstance(refusal, ValidationError):
+            self.add_error(None if hasattr(refusal, "error_dict") else "starts_at", refusal)
+
+    def is_saved_as(self, change: PolicyChange) -> bool:
+        server = (change.new or {}).get("server")
+        if self.smart_host is None or server is None:
+            return (self.inherits, self.smart_host) == (change.new is None, server)
+        typed = (self.smart_host.host, self.smart_host.port, self.smart_host.security_mode)
+        # Another password would have made it another credential: nobody can tell that here.
+        same = typed == (server["host"], server["port"], server["security_mode"])
+        return same and not self.smart_host.password
+
+    def is_unsaved(self) -> bool:
+        return self.is_bound and bool(set(self.changed_data) - {"reason", "based_on"})
+
+    def context(self) -> dict[str, Any]:
+        unit = self.inherited.unit
+        return {
+            "is_own": self.own is not None,
+            "inherited_from": unit.name if unit else "",
+            "inherited_text": value_in_words(SETTING, self.inherited.value),
+            "stored": bool(self.own and self.own["server"] and self.own["server"]["credential_id"]),
+            "choice": self["choice"] if "choice" in self.fields else None,
+        }
+
+
+def _server_fields(server: dict[str, Any]) -> dict[str, Any]:
+    credential = SmartHostCredential.objects.filter(pk=server["credential_id"]).first()
+    return {
+        "host": server["host"],
+        "port": server["port"],
+        "security_mode": server["security_mode"],
+        "username": credential.username if credential else "",
+    }

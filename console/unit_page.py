@@ -1,0 +1,149 @@
+"""A page of one unit's setting besides the first one: the form, saving it, and how far it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from accounts.models import OrgUnit
+from accounts.requests import actor_of
+from accounts.services.audit import Actor
+from console.access import AdminRequest
+from console.gateway_page import just_saved, timing
+from console.rollout import Rollout
+from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
+from console.unit_tree import UnitTree, way_to
+from console.wording import own_value
+from policies.models import PolicyChange
+from policies.services import StalePolicyError, scheduled_changes
+
+
+class UnitForm(Protocol):
+    """What the page asks of a form: Django's, and these."""
+
+    cleaned_data: dict[str, Any]
+
+    def is_valid(self) -> bool: ...
+
+    def refuse(self, refusal: Exception) -> None:
+        """Tell the reason, by the field that it is about."""
+
+    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+        """Raises as policies.services.change_policy, or one of the page's `refusals`."""
+
+    def is_saved_as(self, change: PolicyChange) -> bool:
+        """Whether that change is what this form asks for."""
+
+    def is_unsaved(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class UnitPage:
+    setting: str
+    view_name: str
+    template: str
+    title: str | Promise
+    legend: str | Promise
+    form: Callable[[OrgUnit, QueryDict | None], UnitForm]
+    # What its template needs of the form besides.
+    more: Callable[[Any], dict[str, Any]]
+    refusals: tuple[type[Exception], ...] = (ValidationError,)
+
+    def __call__(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+        if request.method == "POST":
+            return self._save(request, unit)
+        saved = just_saved(request, unit, self.setting)
+        if request.htmx:
+            return self._live_part(request, unit, saved)
+        return self._answer(request, unit, Shown(self.form(unit, None), saved))
+
+    def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+        form = self.form(unit, request.POST)
+        if not form.is_valid():
+            return self._answer(request, unit, Shown(form))
+        try:
+            change = form.save(actor=actor_of(request), unit=unit)
+        except StalePolicyError as error:
+            if error.newest is None:
+                raise  # the form answers for that: it takes no version that was never saved
+            if error.newest.actor_id == request.user.pk and form.is_saved_as(error.newest):
+                return self._saved(unit, error.newest)  # the form was only sent twice
+            return self._answer(request, unit, self._stale(request, unit, error.newest))
+        except PermissionDenied:
+            return self._answer(request, unit, Shown(form, notice=not_permitted(unit)))
+        except self.refusals as refusal:
+            form.refuse(refusal)
+            return self._answer(request, unit, Shown(form))
+        if change is None:
+            return self._answer(request, unit, Shown(form, notice=nothing_changed(unit)))
+        return self._saved(unit, change)
+
+    def _saved(self, unit: OrgUnit, change: PolicyChange) -> HttpResponse:
+        return redirect(f"{reverse(self.view_name, args=[unit.pk])}?saved={change.pk}")
+
+    def _stale(self, request: AdminRequest, unit: OrgUnit, newest: PolicyChange) -> "Shown":
+        """What was typed, now based on the change that the notice tells of."""
+        data = request.POST.copy()
+        data["based_on"] = str(newest.version)
+        return Shown(self.form(unit, data), notice=changed_by_other(unit, newest))
+
+    def _live_part(
+        self, request: AdminRequest, unit: OrgUnit, saved: Rollout | None
+    ) -> HttpResponse:
+        """How far the saved change is; without one, when a change saved now would be complete."""
+        context = {
+            "saved": saved,
+            "url": reverse(self.view_name, args=[unit.pk]),
+            "announce": saved is not None and saved.is_news(request.GET.get("seen")),
+            **timing(),
+        }
+        return render(request, f"console/gateway.html#{'saved' if saved else 'timing'}", context)
+
+    def _answer(self, request: AdminRequest, unit: OrgUnit, shown: "Shown") -> HttpResponse:
+        tree = UnitTree(request, self.view_name, self.setting)
+        way = way_to(unit)
+        search = request.GET.get("q", "").strip()
+        context = {
+            **shown._asdict(),
+            **self.more(shown.form),
+            **timing(),
+            "page_title": self.title,
+            "unit": unit,
+            "is_root": unit.is_root(),
+            "path": [
+                (_("Apps"), ""),
+                (_("Suite"), ""),
+                (_("Mail"), reverse("console:mail")),
+                (self.title, ""),
+            ],
+            "url": reverse(self.view_name, args=[unit.pk]),
+            "way": way,
+            "above": way[:-1],
+            "accounts": tree.accounts[unit.path],
+            "own_below": tree.own_below[unit.path],
+            "nodes": tree.found(search, unit) if search else tree.nodes(unit),
+            "search": search,
+            "legend": self.legend,
+            "scheduled": [
+                (change, own_value(self.setting, change.new, at_root=unit.is_root()))
+                for change in scheduled_changes(unit, self.setting)
+            ],
+            "state": "unsaved" if shown.form.is_unsaved() else "saved",
+        }
+        status = shown.notice.status if shown.notice else HTTPStatus.OK
+        return render(request, self.template, context, status=status)
+
+
+class Shown(NamedTuple):
+    """What the page is about in this answer."""
+
+    form: UnitForm
+    saved: Rollout | None = None
+    notice: Notice | None = None
