@@ -20,6 +20,7 @@ from console.access import (
     administered_accounts,
     administered_units,
 )
+from console.account_rules import rules_of
 from console.forms import AccountForm
 from console.unit_setting import GATEWAY
 from policies.models import AppliedPolicy, GatewayPolicy
@@ -98,6 +99,7 @@ def account_page(request: AdminRequest, user: User) -> HttpResponse:
     context = {
         **_shown(user, told),
         "units": _way_up(user, told),
+        "rules": rules_of(user),
         "outside": _outside(user),
         "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],
     }

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.models import Privilege
 from accounts.models.directory import join_names
 from accounts.requests import actor_of
 from console.access import AdminRequest
@@ -94,11 +95,15 @@ def _say(request: AdminRequest, msa: SmtpMsa | None, *, is_told: bool) -> None:
 
 
 def administered_gateways(request: AdminRequest) -> QuerySet[SmtpMsa]:
-    """Those that wait or were refused, of accounts of one's units."""
-    below = Q()
-    for path in request.administered:
+    """Those that wait or were refused, of accounts where one has *mail settings*."""
+    below = Q(pk=None)
+    for path in request.rights.paths(Privilege.MAIL_SETTINGS):
         below |= Q(send_as__user__unit__path__startswith=path)
     return unapproved_gateways().filter(below)
+
+
+def count_waiting(request: AdminRequest) -> int:
+    return administered_gateways(request).filter(approval=Approval.WAITING).count()
 
 
 def _list(

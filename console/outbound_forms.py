@@ -23,6 +23,7 @@ from smtp.target import Security
 
 SETTING = Setting.OUTBOUND_GATEWAY
 INSTALLATION, OWN = "installation", "own"
+NEW_SERVER = {"port": 587, "security_mode": Security.STARTTLS.value}
 
 
 class OutboundForm(forms.Form):
@@ -102,7 +103,7 @@ class OutboundForm(forms.Form):
             "choice": INHERIT if self.own is None else OVERRIDE,
             "use": OWN if shown["server"] else INSTALLATION,
             "based_on": version,
-            **(_server_fields(shown["server"]) if shown["server"] else {"port": 587}),
+            **(_server_fields(shown["server"]) if shown["server"] else NEW_SERVER),
         }
         super().__init__(data, initial=initial)
         self.fields["based_on"].newest = version  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ from console.access import (
 )
 from console.account_pages import account_apply_now_page, account_list, account_page
 from console.administrators_page import administrators_page, own_roles, role_page
-from console.approvals_page import administered_gateways, approvals_page
+from console.approvals_page import approvals_page, count_waiting
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
@@ -46,7 +46,6 @@ from console.stored_passwords_page import stored_passwords_page, wipe_page
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
 from policies.models import GatewayPolicy, PolicyChange
-from sendas.models import Approval
 
 ROLLOUTS_PER_PAGE = 25
 OWN_VALUES_SHOWN = 20
@@ -66,6 +65,7 @@ def overview(request: AdminRequest) -> HttpResponse:
         "more_values": max(values.count() - OWN_VALUES_SHOWN, 0),
         "top": administered_unit(request),
         "rollouts": load_rollouts(running_changes(request)[:RUNNING_SHOWN]),
+        "waiting": count_waiting(request),
     }
     return render(request, "console/overview.html", context)
 
@@ -104,7 +104,7 @@ def mail(request: AdminRequest) -> HttpResponse:
     context = {
         "path": [(_("Apps"), ""), (_("Suite"), ""), (_("Mail"), "")],
         "setting": load_unit_setting(administered_unit(request)),
-        "waiting": administered_gateways(request).filter(approval=Approval.WAITING).count(),
+        "waiting": count_waiting(request),
     }
     return render(request, "console/mail.html", context)
 

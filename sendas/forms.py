@@ -18,6 +18,7 @@ from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import CODE_DIGITS
 from sendas.services.signatures import signature_for_box, signature_from_box
 from smtp.address import AddressError, normalise_address
+from smtp.client import Security
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
 TREAT_AS_ALIAS_HELP = gettext_lazy(
@@ -197,6 +198,8 @@ class ServerForm(forms.Form):
     ) -> None:
         """`route` is chosen where the address has no server yet, and filled in as proposed."""
         kept = _as_kept(msa) if msa else _as_proposed(address, route, proposal or Proposal())
+        if msa is None and guardrails.tls_from_start:
+            kept |= {"security_mode": Security.SSL.value, "port": "465"}
         super().__init__(data, initial=kept)
         port = self.fields["port"]
         port.choices = _port_choices(guardrails, msa)  # type: ignore[attr-defined]

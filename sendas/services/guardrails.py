@@ -31,11 +31,11 @@ def check_guardrails(
     if guardrail == Guardrail.DOMAINS:
         what = _("Your administrator (%(unit)s) allows no own server for addresses at %(domain)s.")
         text = _with_allowed(what % {**who, "domain": domain}, guardrails.domains)
-        raise ConnectionTestError(TestStep.NOT_TRIED, "host", text, topic=TOPIC)
+        raise ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
     if guardrail == Guardrail.SERVERS:
         what = _("Your administrator (%(unit)s) does not allow the server %(host)s.")
         text = _with_allowed(what % {**who, "host": host}, guardrails.servers)
-        raise ConnectionTestError(TestStep.NOT_TRIED, "host", text, topic=TOPIC)
+        raise ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
     raise _forbidden_connection(guardrails, who, port)
 
 
@@ -45,9 +45,9 @@ def _forbidden_connection(
     if guardrails.ports and port not in guardrails.ports:
         text = _("Your administrator (%(unit)s) does not allow port %(port)s. Allowed: %(ports)s.")
         about = {**who, "port": port, "ports": _join(map(str, sorted(guardrails.ports)))}
-        return ConnectionTestError(TestStep.NOT_TRIED, "port", text % about, topic=TOPIC)
+        return ConnectionTestError(TestStep.NAME, "port", text % about, topic=TOPIC)
     text = _("Your administrator (%(unit)s) wants TLS from the start. It goes with port 465.")
-    return ConnectionTestError(TestStep.NOT_TRIED, "security_mode", text % who, topic=TOPIC)
+    return ConnectionTestError(TestStep.NAME, "security_mode", text % who, topic=TOPIC)
 
 
 def _with_allowed(text: str, patterns: Patterns) -> str:

@@ -12,7 +12,7 @@ from accounts.services.people import create_user
 from accounts.services.roles import remove_role
 from console.audit_words import line_of
 from policies.guardrails import Guardrail
-from policies.models import GatewayPolicy, PolicyChange, Setting
+from policies.models import AppliedPolicy, GatewayPolicy, PolicyChange, Setting
 from sendas.models import Approval, SmtpMsa
 from tests.conftest import Organisation
 from tests.console.rows import count_queries, create_units, text_of
@@ -184,6 +184,22 @@ def test_the_page_costs_the_same_queries_with_more_units(
     assert count_queries(lambda: client.get(page_of(organisation.sales))) == before
 
 
+def test_the_page_of_an_account_tells_what_has_reached_it(
+    client: Client, super_admin: User, owner: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    AppliedPolicy.objects.create(
+        cohort=owner.cohort,
+        unit=organisation.sales,
+        setting=Setting.GATEWAY_GUARDRAILS,
+        value=PARTNERS,
+        version=4,
+    )
+    words = text_of(client.get(reverse("console:account", args=[owner.pk])))
+    assert "only *.partner.example; not old.partner.example Decided for Sales version 4" in words
+    assert "Outbound gateway Value the relay of this installation Decided for by default" in words
+
+
 # --- approvals ----------------------------------------------------------------------------------
 
 LIST = "/console/apps/mail/approvals/"
@@ -213,6 +229,7 @@ def test_a_waiting_server_is_listed_and_approved(
     assert "yourdomain.com › Sales › Partner desk" in words
     assert "smtp.partner.example" in words
     assert "before they are used 1" in text_of(client.get(reverse("console:mail")))
+    assert "1 own server waits" in text_of(client.get(reverse("console:overview")))
     assert judge(client, msa, "approve")["Location"] == LIST
     assert "Yuki Tanaka was told by mail" in text_of(client.get(LIST))
     assert "No server waits" in text_of(client.get(LIST))

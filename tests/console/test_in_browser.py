@@ -46,6 +46,29 @@ def test_going_back_brings_the_choice_as_it_was_left(page, organisation):
     expect(page.get_by_label("Override")).to_be_checked()
     expect(box).to_be_enabled()
     expect(box).to_be_checked()
+    override_a_guardrail(page, organisation)
+
+
+def override_a_guardrail(page, organisation):
+    """Its fields stand behind Override, and the save bar comes with the first change."""
+    page.goto(reverse("console:guardrails", args=[organisation.sales.pk]))
+    most, save = page.get_by_label("Outside addresses"), page.get_by_role("button", name="Save")
+    card = page.get_by_role("region", name="Addresses per person")
+    expect(most).to_be_hidden()
+    expect(save).to_be_hidden()
+    card.get_by_label("Override").check()
+    most.fill("5")
+    card.get_by_label("Inherit").check()
+    expect(most).to_be_hidden()
+    expect(save).to_be_hidden()
+    page.goto(reverse("console:outbound", args=[organisation.root.pk]))
+    expect(save).to_be_hidden()
+    page.goto(reverse("console:guardrails", args=[organisation.sales.pk]))
+    card.get_by_label("Override").check()
+    most.fill("5")
+    save.click()
+    expect(page.get_by_role("link", name="Follow the rollout")).to_be_visible()
+    assert PolicyChange.objects.get().new == {"addresses": {"most": 5}}
 
 
 def test_a_rollout_is_paused_resumed_and_undone_in_the_middle(page, organisation, settings):
