@@ -13,11 +13,11 @@ from accounts.models import AccountCount, OrgUnit, User
 from accounts.models.directory import lineage
 from accounts.models.people import EXPRESS_COHORT, cohort_count
 from console.unit_setting import GATEWAY, UnitSetting, state_of
-from console.wording import on_or_off
 from delivery.models import OutboxMessage
 from delivery.route_changes import Gain, Turn, any_of, count_turns, takes, with_class
 from policies.models import DEFAULTS, AppliedPolicy, GatewayFailure, GatewayPolicy, Setting
 from policies.services import database_now
+from policies.words import value_in_words
 from sendas.models import SendAs
 
 # For each of the choices what to do when a server does not work: units by cohorts.
@@ -44,11 +44,11 @@ class Impact:
 
     @property
     def value_text(self) -> str:
-        return on_or_off({"allowed": self.allowed})
+        return value_in_words(GATEWAY, {"allowed": self.allowed})
 
     @property
     def before_text(self) -> str:
-        return on_or_off({"allowed": not self.allowed})
+        return value_in_words(GATEWAY, {"allowed": not self.allowed})
 
     @cached_property
     def turns(self) -> Counter[Turn]:

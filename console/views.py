@@ -33,9 +33,9 @@ from console.approvals_page import approvals_page, count_waiting
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
+from console.guardrails_page import guardrails_page
 from console.help_pages import help_gateways
 from console.impact_page import impact_file, impact_page
-from console.guardrails_page import guardrails_page
 from console.outbound_page import outbound_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of

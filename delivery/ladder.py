@@ -37,6 +37,13 @@ LINES = {
     ),
     Rule.NO_GATEWAY: Line(_("The address has no server of its own"), _BEHALF),
     Rule.GATEWAY_OFF: Line(_("Own servers are off for the account"), _BEHALF),
+    Rule.GATEWAY_FORBIDDEN: Line(_("A guardrail forbids the server of the address"), _BEHALF),
+    Rule.GATEWAY_UNAPPROVED: Line(
+        _("An administrator did not approve the server of the address"), _BEHALF
+    ),
+    Rule.GATEWAY_WAITS: Line(
+        _("The server of the address waits for an administrator's approval"), _BEHALF
+    ),
     Rule.OUR_SERVERS_INSTEAD: Line(
         _("The server of the address does not work, and our servers carry its mail then"), _BEHALF
     ),

@@ -39,7 +39,7 @@ from delivery.routing import (
     decide,
 )
 from policies.models import GatewayFailure
-from sendas.models import SendAs
+from sendas.models import Approval, SendAs
 from smtp.client import Security, Server
 
 _SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
@@ -66,6 +66,7 @@ class Gain(NamedTuple):
 class AddressClass(NamedTuple):
     """All that the decision knows of a send-as address, its account's policy apart.
 
+    But for its server's name and port: which of them guardrails forbid is not asked here.
     `suspended` says it of the account, `lapsed` of the address.
     """
 
@@ -73,6 +74,7 @@ class AddressClass(NamedTuple):
     verified: bool
     lapsed: bool
     has_gateway: bool
+    unapproved: bool
     works: bool
     wiped: bool
 
@@ -83,7 +85,8 @@ class AddressClass(NamedTuple):
         )
 
     def _answer(self, *, allowed: bool, on_failure: GatewayFailure) -> Route | Refusal:
-        gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped)
+        approval = Approval.REFUSED if self.unapproved else Approval.NOT_NEEDED
+        gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped, approval)
         outside = OutsideAddress(self.verified, gateway if self.has_gateway else None, self.lapsed)
         account = AccountSnapshot(
             primary_address="primary",
@@ -144,6 +147,7 @@ def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
         lapsed=_is(Q(suspended_at__isnull=False)),
         # A domain that became the organisation's own has no gateways any more.
         has_gateway=_is(Q(smtp_msa__isnull=False) & ~Q(inside)),
+        unapproved=_is(Q(smtp_msa__approval__in=[Approval.WAITING, Approval.REFUSED])),
         works=_is(Q(smtp_msa__refused_at=None, smtp_msa__wiped_at=None)),
         wiped=_is(Q(smtp_msa__wiped_at__isnull=False)),
     )

@@ -12,7 +12,7 @@ from accounts.models import User
 from delivery.explain import RouteWords, route_words
 from delivery.letters import Letter, write_content, write_header
 from delivery.limit_reports import record_limit_reached
-from delivery.limits import Allowance, Answer, Taken, default_allowance, excess_of
+from delivery.limits import Allowance, Answer, Taken, allowance_of, excess_of
 from delivery.models import OutboxMessage, RecipientCount
 from delivery.outbox import Draft, store_message
 from delivery.routing import Refusal, Route, RouteKind, decide
@@ -65,7 +65,8 @@ def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
     stored = OutboxMessage.objects.filter(pk=number, account=user)
     if stored.exists():
         return
-    answer = decide(load_account(user), letter.sender.address, load_settings(user))
+    settings = load_settings(user)
+    answer = decide(load_account(user), letter.sender.address, settings)
     if isinstance(answer, Refusal) and not answer.may_wait:
         raise ValidationError(answer.reply.text)
     try:
@@ -83,7 +84,7 @@ def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
         message_id=header.message_id or "",
         needs_smtputf8=letter.needs_smtputf8,
     )
-    taken = _count(user, len(draft.recipients), default_allowance())
+    taken = _count(user, len(draft.recipients), allowance_of(settings.guardrails))
     try:
         store_message(draft, write_content(header, letter), number)
     except BaseException as error:

@@ -14,7 +14,9 @@ from delivery.routing import (
     Rule,
     decide,
 )
+from policies.guardrails import Guardrails, Patterns
 from policies.models import GatewayFailure
+from sendas.models import Approval
 from smtp.client import Security, Server
 
 ADDRESS = "user.name@partnerdomain.com"
@@ -32,6 +34,14 @@ def account(outside=None, **fields):
 OURS = GatewayFailure.OUR_SERVERS
 BROKEN = OutsideAddress(verified=True, gateway=replace(GATEWAY, works=False))
 WIPED = OutsideAddress(verified=True, gateway=replace(GATEWAY, works=False, wiped=True))
+WAITING = OutsideAddress(
+    verified=True, gateway=replace(GATEWAY, works=False, approval=Approval.WAITING)
+)
+UNAPPROVED = OutsideAddress(
+    verified=True, gateway=replace(GATEWAY, works=False, approval=Approval.REFUSED)
+)
+ASKING = replace(ON, guardrails=Guardrails(needs_approval=True), on_failure=OURS)
+FORBIDDING = replace(ASKING, guardrails=Guardrails(domains=Patterns(denied=("partnerdomain.com",))))
 PENDING = OutsideAddress(verified=False, suspended=True)
 # Each case fits a line of the table and nearly all that stand before it in this list, so that the
 # answer shows which of two lines is looked at first.
@@ -40,7 +50,10 @@ CASES = [
     (Rule.GATEWAY_BROKEN, account(BROKEN), ON),
     (Rule.GATEWAY_WIPED, account(WIPED), ON),
     (Rule.OUR_SERVERS_INSTEAD, account(WIPED), replace(ON, on_failure=OURS)),
-    (Rule.GATEWAY_OFF, account(WIPED), OFF),
+    (Rule.GATEWAY_WAITS, account(WAITING), ASKING),
+    (Rule.GATEWAY_UNAPPROVED, account(UNAPPROVED), ASKING),
+    (Rule.GATEWAY_FORBIDDEN, account(UNAPPROVED), FORBIDDING),
+    (Rule.GATEWAY_OFF, account(UNAPPROVED), replace(FORBIDDING, gateways_allowed=False)),
     (Rule.NO_GATEWAY, account(OutsideAddress(verified=True)), OFF),
     (Rule.ADDRESS_SUSPENDED, account(OutsideAddress(verified=True, suspended=True)), OFF),
     (Rule.UNVERIFIED, account(PENDING), OFF),
