@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from allauth.account.authentication import get_authentication_records
 from allauth.mfa.models import Authenticator
@@ -22,10 +22,6 @@ def is_demanded_of(user: User) -> bool:
     return user.is_admin or user.is_staff
 
 
-def has_second_factor(user: User) -> bool:
-    return bool(Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists())
-
-
 def lead_to_second_factor(request: HttpRequest) -> HttpResponseBase | None:
     """Where somebody with a role has to go first; the page there leads back. None: go on.
 
@@ -34,16 +30,54 @@ def lead_to_second_factor(request: HttpRequest) -> HttpResponseBase | None:
     user = request.user
     if not isinstance(user, User) or not is_demanded_of(user):
         return None
-    page = "mfa_activate_totp"
-    if has_second_factor(user):
-        records = get_authentication_records(request, user)
-        if any(record["method"] == "mfa" for record in records):
-            return None
-        page = "mfa_reauthenticate"
+    factor = second_factor_of(user)
+    if factor is None:
+        return _lead(request, "mfa_activate_totp")
+    return None if _was_used(request, factor) else _lead(request, "mfa_reauthenticate")
+
+
+def using_second_factor(view: AnyView) -> AnyView:
+    """Whoever has one must have used it in this session, with or without a role.
+
+    For the pages that remove it or tell recovery codes: else a session that is older than the
+    factor would get past it with the password alone.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        user = request.user
+        factor = second_factor_of(user) if isinstance(user, User) else None
+        if factor and not _was_used(request, factor):
+            return _lead(request, "mfa_reauthenticate")
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def second_factor_of(user: User) -> Authenticator | None:
+    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).first()
+
+
+def _was_used(request: HttpRequest, factor: Authenticator) -> bool:
+    """In this session, and since it was set up: the use of one before it counts no more."""
+    set_up_at = factor.created_at.timestamp()
+    records = get_authentication_records(request, request.user)
+    return any(record["method"] == "mfa" and record["at"] >= set_up_at for record in records)
+
+
+def _lead(request: HttpRequest, page: str) -> HttpResponseBase:
     # A part that polls must not have another page swapped into it.
     if request.headers.get("HX-Request"):
         return HttpResponseClientRefresh()
-    return redirect(f"{reverse(page)}?{urlencode({'next': request.get_full_path()})}")
+    return redirect(f"{reverse(page)}?{urlencode({'next': _way_back(request)})}")
+
+
+def _way_back(request: HttpRequest) -> str:
+    """The page asked for; for what was posted, the page of the form: its target may show none."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    form = urlsplit(request.headers.get("Referer", ""))
+    return urlunsplit(form._replace(scheme="", netloc="")) or reverse("home")
 
 
 def demanding_second_factor(admin_view: Callable[..., AnyView]) -> Callable[..., AnyView]:

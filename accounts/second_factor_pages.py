@@ -5,19 +5,23 @@ from urllib.parse import urlencode
 
 from allauth.account.utils import get_next_redirect_url
 from allauth.mfa.base.internal.flows import post_authentication
+from allauth.mfa.base.views import ReauthenticateView
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.views import ViewRecoveryCodesView
-from allauth.mfa.totp.views import ActivateTOTPView
+from allauth.mfa.recovery_codes import views as recovery_code_views
+from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
+from django.db import transaction
 from django.http import HttpResponse
+from django.views.decorators.cache import never_cache
 
 from accounts.requests import actor_of
-from accounts.second_factor import is_demanded_of
+from accounts.second_factor import is_demanded_of, using_second_factor
 from accounts.services.audit import record_event
 
 
 class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]  # allauth has no types
     """The code that proves the set-up is spent, and counts as the factor's use in this session."""
 
+    @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
         user = self.request.user
@@ -40,7 +44,23 @@ class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]  # allauth has 
         return context
 
 
-class RecoveryCodes(ViewRecoveryCodesView):  # type: ignore[misc]
+class UseSecondFactor(ReauthenticateView):  # type: ignore[misc]
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        self.request.session.cycle_key()
+        return response
+
+
+class RemoveSecondFactor(DeactivateTOTPView):  # type: ignore[misc]
+    @transaction.atomic
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        actor, user = actor_of(self.request), self.request.user
+        record_event(actor, "second_factor_removed", user.primary_address, unit=user.unit)
+        return response
+
+
+class RecoveryCodes(recovery_code_views.ViewRecoveryCodesView):  # type: ignore[misc]
     """Who was on the way to somewhere else goes on from here."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -49,5 +69,10 @@ class RecoveryCodes(ViewRecoveryCodesView):  # type: ignore[misc]
         return context
 
 
-set_up_second_factor = SetUpSecondFactor.as_view()
-recovery_codes = RecoveryCodes.as_view()
+# What these show is for one pair of eyes, once: no cache keeps it.
+set_up_second_factor = never_cache(SetUpSecondFactor.as_view())
+use_second_factor = UseSecondFactor.as_view()
+remove_second_factor = using_second_factor(RemoveSecondFactor.as_view())
+recovery_codes = never_cache(using_second_factor(RecoveryCodes.as_view()))
+new_recovery_codes = using_second_factor(recovery_code_views.generate_recovery_codes)
+download_recovery_codes = using_second_factor(recovery_code_views.download_recovery_codes)

@@ -1,15 +1,20 @@
 from allauth.account import views as account
 from allauth.account.decorators import secure_admin_login
 from allauth.mfa.base import views as mfa
-from allauth.mfa.recovery_codes import views as mfa_recovery_codes
-from allauth.mfa.totp import views as mfa_totp
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from accounts.mail_programs import autoconfig
 from accounts.second_factor import demanding_second_factor
-from accounts.second_factor_pages import recovery_codes, set_up_second_factor
+from accounts.second_factor_pages import (
+    download_recovery_codes,
+    new_recovery_codes,
+    recovery_codes,
+    remove_second_factor,
+    set_up_second_factor,
+    use_second_factor,
+)
 from config.demo_page import demo, demo_codes, demo_source
 from config.views import healthz, home, no_page, readyz
 
@@ -44,19 +49,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/suspended/", account.account_inactive, name="account_inactive"),
     path("sign-in/again/", account.reauthenticate, name="account_reauthenticate"),
     path("sign-in/code/", mfa.authenticate, name="mfa_authenticate"),
-    path("sign-in/code/again/", mfa.reauthenticate, name="mfa_reauthenticate"),
+    path("sign-in/code/again/", use_second_factor, name="mfa_reauthenticate"),
     path("second-factor/", mfa.index, name="mfa_index"),
     path("second-factor/set-up/", set_up_second_factor, name="mfa_activate_totp"),
-    path("second-factor/remove/", mfa_totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("second-factor/remove/", remove_second_factor, name="mfa_deactivate_totp"),
     path("second-factor/recovery-codes/", recovery_codes, name="mfa_view_recovery_codes"),
     path(
         "second-factor/recovery-codes/new/",
-        mfa_recovery_codes.generate_recovery_codes,
+        new_recovery_codes,
         name="mfa_generate_recovery_codes",
     ),
     path(
         "second-factor/recovery-codes/download/",
-        mfa_recovery_codes.download_recovery_codes,
+        download_recovery_codes,
         name="mfa_download_recovery_codes",
     ),
     path("password/change/", account.password_change, name="account_change_password"),

@@ -45,6 +45,7 @@ EVENTS: dict[str, str | Promise] = {
     "role_assigned": gettext_lazy("Role given"),
     "role_changed": gettext_lazy("Privileges changed"),
     "role_removed": gettext_lazy("Role taken away"),
+    "second_factor_removed": gettext_lazy("Second factor removed"),
     "second_factor_reset": gettext_lazy("Second factor reset"),
     "second_factor_set_up": gettext_lazy("Second factor set up"),
     "second_factors_rotated": gettext_lazy("Key of stored second factors changed"),

@@ -159,21 +159,63 @@ def test_ordinary_people_are_asked_for_theirs_too(plain, owner):
     assert "On since" in plain.get("/second-factor/").content.decode()
 
 
-def test_it_is_removed_only_with_a_proof_and_recovery_codes_are_made_anew(plain, owner):
+OWN_PAGES = tuple(
+    f"/second-factor/{page}"
+    for page in ("remove/", "recovery-codes/", "recovery-codes/new/", "recovery-codes/download/")
+)
+
+
+def test_a_session_older_than_the_factor_gets_past_it_by_no_password(plain, owner, super_admin):
+    """Neither by removing it, nor by reading or making recovery codes."""
+    for user in (owner, super_admin):
+        plain.force_login(user)
+        give_second_factor(user)
+        RecoveryCodes.activate(user)
+        plain.post("/sign-in/again/", {"password": PASSWORD})
+        for page in OWN_PAGES:
+            assert plain.get(page).url.startswith(AGAIN), page
+            assert plain.post(page).url.startswith(AGAIN), page
+        assert Authenticator.objects.filter(user=user).count() == 2
+
+
+def test_the_use_of_a_former_factor_counts_no_more(client, super_admin):
+    client.force_login(super_admin)
+    assert client.get("/console/").status_code == 200
+    Authenticator.objects.all().delete()
+    assert client.get("/console/").url.startswith(SET_UP)
+    give_second_factor(super_admin)
+    assert client.get("/console/").url.startswith(AGAIN)
+
+
+def test_what_was_posted_leads_back_to_the_page_of_its_form(plain, super_admin):
+    plain.force_login(super_admin)
+    for referer, wanted in (
+        ("http://testserver/console/?unit=1", "%2Fconsole%2F%3Funit%3D1"),
+        ("https://evil.example/console/", "%2Fconsole%2F"),
+        ("", "%2F"),
+    ):
+        answer = plain.post("/support/accounts/user/", headers={"Referer": referer})
+        assert answer.url == f"{SET_UP}?next={wanted}"
+
+
+def test_it_is_removed_only_with_a_code_and_recovery_codes_are_made_anew(plain, owner):
     give_second_factor(owner)
     first = RecoveryCodes.activate(owner).generate_codes()
     plain.force_login(owner)
-    assert plain.get("/second-factor/recovery-codes/").url.startswith("/sign-in/again/")
-    assert plain.post("/second-factor/remove/").url.startswith("/sign-in/again/")
-    plain.post("/sign-in/again/", {"password": PASSWORD})
+    before = plain.session.session_key
+    assert type_code(plain, code_now(SECRET), AGAIN).status_code == 302
+    assert plain.session.session_key != before
     assert plain.get("/second-factor/recovery-codes/new/").status_code == 200
     plain.post("/second-factor/recovery-codes/new/")
-    new = plain.get("/second-factor/recovery-codes/").context["unused_codes"]
+    page = plain.get("/second-factor/recovery-codes/")
+    assert "no-store" in page["Cache-Control"]
+    new = page.context["unused_codes"]
     assert not set(first) & set(new)
     assert plain.get("/second-factor/recovery-codes/download/").content.decode().split() == new
     assert plain.get("/second-factor/remove/").status_code == 200
     assert plain.post("/second-factor/remove/").url == "/second-factor/"
     assert not Authenticator.objects.exists()
+    assert AuditEvent.objects.get(name="second_factor_removed").target == owner.primary_address
 
 
 def test_a_lost_factor_is_reset_and_its_sessions_end(client, plain, owner, support):
