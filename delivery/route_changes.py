@@ -42,6 +42,7 @@ from policies.models import GatewayFailure
 from sendas.models import Approval, SendAs
 from smtp.client import Security, Server
 
+_ADDRESS = "somebody@elsewhere.example"
 _SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
 
 
@@ -66,7 +67,7 @@ class Gain(NamedTuple):
 class AddressClass(NamedTuple):
     """All that the decision knows of a send-as address, its account's policy apart.
 
-    But for its server's name and port: which of them guardrails forbid is not asked here.
+    But for what guardrails say of its server, which is not asked here.
     `suspended` says it of the account, `lapsed` of the address.
     """
 
@@ -89,11 +90,11 @@ class AddressClass(NamedTuple):
         gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped, approval)
         outside = OutsideAddress(self.verified, gateway if self.has_gateway else None, self.lapsed)
         account = AccountSnapshot(
-            primary_address="primary",
-            outside={"address": outside},
+            primary_address="primary@yourdomain.example",
+            outside={_ADDRESS: outside},
             suspended=self.suspended,
         )
-        return decide(account, "address", AppliedSettings(allowed, "", 0, _SOMEWHERE, on_failure))
+        return decide(account, _ADDRESS, AppliedSettings(allowed, "", 0, _SOMEWHERE, on_failure))
 
 
 def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
@@ -147,7 +148,7 @@ def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
         lapsed=_is(Q(suspended_at__isnull=False)),
         # A domain that became the organisation's own has no gateways any more.
         has_gateway=_is(Q(smtp_msa__isnull=False) & ~Q(inside)),
-        unapproved=_is(Q(smtp_msa__approval__in=[Approval.WAITING, Approval.REFUSED])),
+        unapproved=_is(Q(smtp_msa__isnull=False, smtp_msa__approval=Approval.REFUSED)),
         works=_is(Q(smtp_msa__refused_at=None, smtp_msa__wiped_at=None)),
         wiped=_is(Q(smtp_msa__wiped_at__isnull=False)),
     )

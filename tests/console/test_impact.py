@@ -15,7 +15,7 @@ from accounts.services.people import create_user, suspend_user
 from delivery.routing import Route, decide
 from delivery.services import load_account, load_settings
 from policies.models import GatewayFailure, PolicyChange
-from sendas.models import SendAs, SmtpMsa
+from sendas.models import Approval, SendAs, SmtpMsa
 from tests.console.rows import OFF, apply_waves, count_queries, create_units, save_value, text_of
 from tests.delivery.outbox import put
 from tests.policies.test_gateway_failure import choose
@@ -66,6 +66,8 @@ def addresses(owner, colleague):
     add_address(owner, "pending@partnerdomain.com", verified=False)
     wiped = add_address(owner, "wiped@partnerdomain.com")
     SmtpMsa.objects.filter(send_as=wiped).update(wiped_at=Now(), key_id="", ciphertext=b"")
+    unapproved = add_address(owner, "unapproved@partnerdomain.com")
+    SmtpMsa.objects.filter(send_as=unapproved).update(approval=Approval.REFUSED)
     lapsed = add_address(owner, "lapsed@partnerdomain.com")
     SendAs.objects.filter(pk=lapsed.pk).update(
         asked_at=Now(), proof_due_at=Now(), suspended_at=Now()
@@ -86,7 +88,7 @@ def test_the_card_shows_what_changes_and_saves_nothing(client, unit_admin, organ
     assert "4 accounts may then use own servers" in words
     assert "1 address changes route: its own server is set up" in words
     assert "2 addresses can no longer send: the passwords for their own" in words
-    assert "2 addresses keep saying “on behalf of”: they have no server" in words
+    assert "3 addresses keep saying “on behalf of”: they have no server" in words
     assert 'value="The partner asks"' in shown.content.decode()
     assert not PolicyChange.objects.exists()
 
