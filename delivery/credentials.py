@@ -5,9 +5,11 @@ from uuid import UUID
 from delivery.link import Link
 from sendas.credentials import Binding, CredentialError, Sealed, unseal
 from smtp.client import Credential
+from smtp.failure import FailureKind, SmtpFailure, Step
 
 STATEMENT = """
-SELECT send_as_id, host, port, security_mode, username, key_id, ciphertext
+SELECT refused_at IS NULL AND wiped_at IS NULL,
+       send_as_id, host, port, security_mode, username, key_id, ciphertext
   FROM sendas_smtpmsa WHERE credential_id = %s
 """
 
@@ -19,10 +21,15 @@ class GatewayCredentials:
         self._link = link
 
     async def load(self, credential_id: UUID) -> Credential:
-        """User name and password. Raises AwayError, and CredentialError where there is none."""
+        """User name and password, unless they are known not to work.
+
+        Raises SmtpFailure for that, AwayError, and CredentialError where there is none.
+        """
         rows = await self._link.fetch(STATEMENT, (credential_id,))
         if not rows:
             raise CredentialError("The gateway was changed or removed.")
-        [(*binding, key_id, ciphertext)] = rows
+        [(works, *binding, key_id, ciphertext)] = rows
+        if not works:
+            raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
         bound = Binding(*binding)
         return Credential(bound.username, unseal(Sealed(key_id, ciphertext), bound))

@@ -16,7 +16,6 @@ from django.db import Error as DatabaseError
 from accounts.models import AppPassword
 from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError, Decided
-from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import RESENT, complete_header, write_header
@@ -27,12 +26,13 @@ from delivery.log import DeliveryLog, Message
 from delivery.models import Delivery
 from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
+from delivery.sign_in import GatewaySignIns
 from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from delivery.trace import Trace
 from delivery.upstreams import is_refused_password, open_outbound_gateway, pool_key
 from sendas.credentials import CredentialError
-from sendas.services.addresses import record_refusal
-from sendas.upstream import open_gateway, open_relay
+from sendas.models import SmtpMsa
+from sendas.upstream import open_relay
 from smtp.address import AddressError, parse_from
 from smtp.client import Connection, SmtpFailure, Step
 from smtp.header import HeaderBlock, HeaderError
@@ -80,14 +80,14 @@ class Relay:
         pools: Mapping[RouteKind, ConnectionPool],
         database: Database,
         accounts: AccountCache,
-        credentials: GatewayCredentials,
+        sign_ins: GatewaySignIns,
         log: DeliveryLog,
         limits: RecipientLimits,
     ) -> None:
         self.pools = pools
         self.database = database
         self.accounts = accounts
-        self.credentials = credentials
+        self.sign_ins = sign_ins
         self.log = log
         self.limits = limits
 
@@ -193,9 +193,9 @@ class Relay:
             if route.may_wait and may_pass(failure):
                 return self._hold(submission, message, taken)
             return reply
-        except CredentialError:
+        except (SmtpMsa.DoesNotExist, CredentialError):
             return self.refuse(message, route, GONE)
-        except AwayError:
+        except (AwayError, DatabaseError, TimeoutError):
             return AWAY
         steps.end("start")
         sink = HandingOver(
@@ -213,26 +213,16 @@ class Relay:
             return await open_relay()
         if route.kind == RouteKind.DEFAULT or route.credential_id is None:
             return await open_outbound_gateway(route, self.database)
-        credential = await self.credentials.load(route.credential_id)
-        return await open_gateway(route.server, credential, least_tls=route.least_tls)
+        return await self.sign_ins.open(route, route.credential_id)
 
     def release(self, route: Route, connection: Connection) -> None:
         self.pools[route.kind].release(pool_key(route), connection)
 
     async def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
         """What the mail program hears of a failure to begin; it is logged in the same words."""
-        if route.credential_id and is_refused_password(failure, route):
-            # Before the mail program can send again: a second try could get our address banned
-            # over there.
-            await self._record_refusal(route.credential_id, str(failure.reply))
+        if is_refused_password(failure, route):
+            self.accounts.doubt()  # it is on record: the next message must not go that way
         return self.refuse(message, route, explain_failure(failure, route, message.from_address))
-
-    async def _record_refusal(self, credential_id: UUID, reply: str) -> None:
-        try:
-            await self.database(record_refusal, credential_id=credential_id, reply=reply)
-        except (DatabaseError, TimeoutError) as error:
-            logger.error("A refused password could not be recorded: %s", type(error).__name__)
-        self.accounts.doubt()
 
     def refuse(self, message: Message, answer: Route | Refusal, reply: Reply) -> Reply:
         self.log.refuse(message, answer, reply)

@@ -4,15 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 from delivery.database import Database
 from delivery.routing import Route, RouteKind
-from sendas.models import SmtpMsa
-from sendas.services.addresses import gateway_password, record_refusal
+from delivery.sign_in import GatewaySignIns, is_refusal
 from sendas.services.outbound_gateway import smart_host_sign_in
-from sendas.upstream import open_gateway, open_relay, open_smart_host
-from smtp.client import Connection, Credential, FailureKind, SmtpFailure, Step
+from sendas.upstream import open_relay, open_smart_host
+from smtp.client import Connection, SmtpFailure
 from smtp.pool import ConnectionPool
 from smtp.session import Body
 
@@ -30,12 +28,11 @@ class Trouble(NamedTuple):
 class Upstreams:
     """Starts messages on pooled connections. Belongs to one event loop.
 
-    One connection is opened after the other for each credential, and none any more once its
-    password was refused: more tries could get our address banned over there.
+    One connection is opened after the other for each server and credential.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._sign_ins = GatewaySignIns(database)
         self._pools = {
             # Apart, so that servers which people named can't take the places of our own.
             RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
@@ -91,15 +88,7 @@ class Upstreams:
             return await open_relay()
         if route.kind == RouteKind.DEFAULT or route.credential_id is None:
             return await open_outbound_gateway(route, self._database)
-        credential = await self._database(load_usable_credential, route.credential_id)
-        try:
-            return await open_gateway(route.server, credential, least_tls=route.least_tls)
-        except SmtpFailure as failure:
-            if is_refused_password(failure, route):
-                await self._database(
-                    record_refusal, credential_id=route.credential_id, reply=str(failure.reply)
-                )
-            raise
+        return await self._sign_ins.open(route, route.credential_id)
 
 
 async def open_outbound_gateway(route: Route, database: Database) -> Connection:
@@ -116,16 +105,4 @@ def pool_key(route: Route) -> tuple[Hashable, ...]:
 
 
 def is_refused_password(failure: SmtpFailure, route: Route) -> bool:
-    refused = failure.kind == FailureKind.AUTH_REFUSED and failure.permanent
-    return refused and route.kind == RouteKind.GATEWAY
-
-
-def load_usable_credential(credential_id: UUID) -> Credential:
-    """User name and password of a gateway, unless they are known not to work.
-
-    Raises SmtpFailure for that; SmtpMsa.DoesNotExist, CredentialError.
-    """
-    msa = SmtpMsa.objects.get(credential_id=credential_id)
-    if not msa.works:
-        raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
-    return Credential(msa.username, gateway_password(msa))
+    return is_refusal(failure) and route.kind == RouteKind.GATEWAY

@@ -196,6 +196,8 @@ class SmtpMsa(models.Model):
     # Set when the server refused the password: nothing is tried again until a new one is tested.
     refused_at = models.DateTimeField(_("password refused"), null=True, editable=False)
     refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
+    # Somebody tries the password, which may be wrong, and nobody else does until then.
+    claimed_until = models.DateTimeField(null=True, editable=False)
     # Set when an administrator had the passwords of this host wiped; the rest is kept.
     wiped_at = models.DateTimeField(_("password wiped"), null=True, editable=False)
     approval = models.CharField(
@@ -380,6 +382,7 @@ class OwnerNotice(models.Model):
         PROVE_AGAIN = "prove-again", _("To be proved again")
         ADDRESS_SUSPENDED = "address-suspended", _("Suspended")
         PASSWORDS_WIPED = "passwords-wiped", _("Passwords wiped")
+        PASSWORD_REFUSED = "password-refused", _("Password refused")
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     send_as = models.ForeignKey(SendAs, on_delete=models.CASCADE, null=True, related_name="+")

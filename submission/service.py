@@ -19,6 +19,7 @@ from delivery.link import Link
 from delivery.log import DeliveryLog
 from delivery.relay import Relay
 from delivery.routing import RouteKind
+from delivery.sign_in import GatewaySignIns
 from delivery.watch import RuleWatch
 from smtp.pool import Acquired, ConnectionPool
 from smtp.server import SmtpServer
@@ -77,7 +78,8 @@ async def serve(*, shared: bool = False) -> None:
         RouteKind.GATEWAY: ConnectionPool(on_acquire=_counter(RouteKind.GATEWAY)),
     }
     accounts = AccountCache(watch, accounts_link)
-    relay = Relay(pools, database, accounts, GatewayCredentials(accounts_link), log, recipients)
+    sign_ins = GatewaySignIns(database, load=GatewayCredentials(accounts_link).load)
+    relay = Relay(pools, database, accounts, sign_ins, log, recipients)
     server = SmtpServer(
         SubmissionHandler(relay, SignIns(watch, accounts_link, database)),
         hostname=settings.OUTGATE_HOSTNAME,

@@ -296,13 +296,6 @@ def binding_of(msa: SmtpMsa) -> Binding:
     return _binding(msa.send_as_id, msa)
 
 
-def record_refusal(*, credential_id: uuid.UUID, reply: str) -> None:
-    """The server refused the password: it is not tried again until its owner types a new one."""
-    SmtpMsa.objects.filter(credential_id=credential_id, refused_at=None).update(
-        refused_at=Now(), refusal=reply[:500]
-    )
-
-
 def _lock_list(user: User) -> None:
     """Let changes of one person's list follow each other; held until the transaction ends."""
     User.objects.select_for_update(no_key=True).get(pk=user.pk)

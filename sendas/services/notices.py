@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts.services.people import own_addresses
-from sendas.models import OwnerNotice, SendAs
+from sendas.models import OwnerNotice, SendAs, SmtpMsa
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ def _is_news(notice: OwnerNotice) -> bool:
     """Not where it was mended meanwhile, or the address became an alias, which needs no proof."""
     if notice.send_as is None:
         return bool(_wiped_addresses(notice))
+    if notice.kind == OwnerNotice.Kind.PASSWORD_REFUSED:
+        return SmtpMsa.objects.filter(send_as=notice.send_as, refused_at__isnull=False).exists()
     wanted = {
         OwnerNotice.Kind.PROVE_AGAIN: not notice.send_as.is_suspended,
         OwnerNotice.Kind.ADDRESS_SUSPENDED: notice.send_as.is_suspended,

@@ -21,9 +21,9 @@ from sendas.services.addresses import (
     Signature,
     change_details,
     choose_reply_from,
-    record_refusal,
     set_gateway,
 )
+from sendas.services.breaker import record_refusal
 from tests.sendas.conftest import PARTNER, gateway_at, make_pending, make_send_as
 
 COMPOSE = "/compose/"

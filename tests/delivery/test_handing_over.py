@@ -11,7 +11,6 @@ import pytest
 
 from accounts.models import AppPassword
 from delivery.cache import AccountCache
-from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
@@ -24,6 +23,7 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
+from delivery.sign_in import GatewaySignIns
 from delivery.submitted import Submission
 from delivery.trace import Trace
 from delivery.upstreams import pool_key
@@ -109,7 +109,7 @@ class Stage:
             {RouteKind.DEFAULT: self.pool},
             cast("Database", None),
             cast("AccountCache", FakeAccounts()),
-            cast("GatewayCredentials", None),
+            cast("GatewaySignIns", None),
             cast("DeliveryLog", self.log),
             cast("RecipientLimits", self.limits),
         )

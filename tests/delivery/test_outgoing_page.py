@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM
 from delivery.models import Delivery, OutboxChunk, OutboxMessage
-from sendas.services.addresses import record_refusal, set_gateway
+from sendas.services.addresses import set_gateway
+from sendas.services.breaker import record_refusal
 from tests.delivery.outbox import deliver, put, state_of
 from tests.sendas.conftest import PARTNER, gateway_at, make_send_as
 

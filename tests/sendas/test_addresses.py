@@ -27,11 +27,11 @@ from sendas.services.addresses import (
     list_addresses,
     make_default,
     may_have_gateway,
-    record_refusal,
     remove_gateway,
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
+from sendas.services.breaker import record_refusal
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import send_proof
 from sendas.services.wiping import wipe_passwords

@@ -14,10 +14,10 @@ from policies.services import apply_now, change_policy, database_now, pause
 from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
 from sendas.services.addresses import (
     list_addresses,
-    record_refusal,
     reply_from,
     set_gateway,
 )
+from sendas.services.breaker import record_refusal
 from sendas.services.proof import send_proof
 from tests.policies.rows import apply_wave
 from tests.sendas.conftest import (

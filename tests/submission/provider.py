@@ -13,10 +13,14 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 @dataclass
 class Provider:
-    """`kept`: for each message who had signed in (user name, password), envelope and content."""
+    """`kept`: for each message who had signed in (user name, password), envelope and content.
+
+    `tried` holds each sign-in, taken or not.
+    """
 
     passwords: set[tuple[str, str]]
     kept: list[tuple[tuple[str, str], str, bytes]] = field(default_factory=list)
+    tried: list[tuple[str, str]] = field(default_factory=list)
 
     async def handle_DATA(  # noqa: N802 aiosmtpd's name
         self, server: object, session: Session, envelope: Envelope
@@ -28,6 +32,7 @@ class Provider:
         self, server: object, session: Session, envelope: Envelope, kind: str, sent: LoginPassword
     ) -> AuthResult:
         pair = sent.login.decode(), sent.password.decode()
+        self.tried.append(pair)
         return AuthResult(success=pair in self.passwords, handled=False, auth_data=pair)
 
 

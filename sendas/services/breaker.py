@@ -1,0 +1,75 @@
+"""The circuit breaker of a stored password: who may try it, and what a refusal ends.
+
+A server that sees one wrong password after the other bans the address that they come from, and
+with it everybody's mail. So a password that may have become wrong is tried by one process at a
+time, and a refused one by nobody.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from sendas.models import OwnerNotice, SendAs, SmtpMsa
+from sendas.services.addresses import gateway_password
+from smtp.client import Credential
+from smtp.failure import FailureKind, SmtpFailure, Step
+
+CLAIM_SECONDS = 60  # longer than an attempt may take: then whoever had it is dead
+
+
+def load_usable_credential(credential_id: UUID) -> Credential:
+    """User name and password of a gateway, unless they are known not to work.
+
+    Raises SmtpFailure for that; SmtpMsa.DoesNotExist, CredentialError.
+    """
+    msa = SmtpMsa.objects.get(credential_id=credential_id)
+    if not msa.works:
+        raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
+    return Credential(msa.username, gateway_password(msa))
+
+
+def claim_credential(credential_id: UUID) -> Credential | None:
+    """The same, to be tried by the caller alone; None while somebody else tries it.
+
+    To be ended by `note_sign_in`, `release_claim` or `record_refusal`.
+    """
+    credential = load_usable_credential(credential_id)
+    free = SmtpMsa.objects.filter(
+        Q(claimed_until=None) | Q(claimed_until__lt=Now()),
+        credential_id=credential_id,
+        refused_at=None,
+        wiped_at=None,
+    )
+    claimed = free.update(claimed_until=Now() + timedelta(seconds=CLAIM_SECONDS))
+    return credential if claimed else None
+
+
+def note_sign_in(credential_id: UUID) -> None:
+    """The server took the password."""
+    SmtpMsa.objects.filter(credential_id=credential_id).update(
+        claimed_until=None, signed_in_at=Now()
+    )
+
+
+def release_claim(credential_id: UUID) -> None:
+    """Nothing was learnt of the password."""
+    SmtpMsa.objects.filter(credential_id=credential_id).update(claimed_until=None)
+
+
+def record_refusal(*, credential_id: UUID, reply: str) -> bool:
+    """The server refused the password: it is not tried again until its owner has mended it.
+
+    The owner hears of it once. False where that was known, or there is another password by now.
+    """
+    with transaction.atomic():
+        known = SmtpMsa.objects.filter(credential_id=credential_id, refused_at=None)
+        if not known.update(refused_at=Now(), refusal=reply[:500], claimed_until=None):
+            return False
+        send_as = SendAs.objects.get(smtp_msa__credential_id=credential_id)
+        OwnerNotice.objects.create(
+            user_id=send_as.user_id, send_as=send_as, kind=OwnerNotice.Kind.PASSWORD_REFUSED
+        )
+    return True
