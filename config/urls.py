@@ -17,6 +17,7 @@ from accounts.second_factor_pages import (
 )
 from config.demo_page import demo, demo_codes, demo_source
 from config.views import healthz, home, no_page, readyz
+from delivery.stopped_pages import by_our_servers, discard_waiting
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.admin_view = demanding_second_factor(  # type: ignore[assignment, method-assign]
@@ -34,6 +35,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("console/", include("console.urls")),
     path("compose/", include("delivery.urls")),
     path("settings/", include("sendas.urls")),
+    path(
+        "settings/send-as/<int:pk>/by-our-servers/", by_our_servers, name="stopped_by_our_servers"
+    ),
+    path("settings/send-as/<int:pk>/discard/", discard_waiting, name="stopped_discard"),
     path("settings/app-passwords/", include("accounts.urls")),
     # Of Django's admin not these: there is one way to change a password, which counts wrong tries,
     # and nothing here has a page of its own on the site.

@@ -7,11 +7,13 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.services.audit import Actor, record_event
 from delivery.models import OutboxChunk, OutboxMessage
 from delivery.sealing import CHUNK_BYTES, ContentError, Place, SealedChunk, seal_chunk, unseal_chunk
+from sendas.models import SmtpMsa
 
 ABANDONED = timedelta(hours=1)  # nobody writes a chunk for so long: whoever did so is gone
 KEPT = timedelta(days=30)  # rows of ended messages, without content; the delivery log stays
@@ -187,6 +189,13 @@ def discard(*, actor: Actor, message: OutboxMessage) -> bool:
 def _record(actor: Actor, name: str, message: OutboxMessage) -> None:
     unit = message.account.unit if message.account else None
     record_event(actor, name, message.account_address, unit=unit, message=str(message.pk))
+
+
+def held_for(msa: SmtpMsa) -> QuerySet[OutboxMessage]:
+    """What waits until the password of this server is mended."""
+    return OutboxMessage.objects.filter(
+        state=OutboxMessage.State.HELD, credential_id=msa.credential_id
+    )
 
 
 def release_mended() -> int:

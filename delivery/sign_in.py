@@ -100,7 +100,11 @@ class GatewaySignIns:
             raise
         self._trusted.add(credential_id)
         asyncio.get_running_loop().call_later(TRUSTED_SECONDS, self._trusted.discard, credential_id)
-        await self._note(note_sign_in, credential_id)
+        try:
+            await self._note(note_sign_in, credential_id)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         return connection
 
     async def _claim(self, credential_id: UUID) -> Credential:

@@ -4,7 +4,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from accounts.requests import SignedInRequest
-from sendas.models import OwnershipProof, SendAs
+from sendas.models import OwnershipProof, SendAs, SmtpMsa
 from sendas.services.addresses import ListedAddress, list_addresses
 from sendas.services.proof import find_link
 
@@ -29,6 +29,13 @@ def outside_address(request: SignedInRequest, pk: int) -> SendAs:
     """An outside address that the signed-in account has added."""
     rows = SendAs.objects.exclude(verification_status="").select_related("user__unit", "smtp_msa")
     return get_object_or_404(rows, pk=pk, user=request.user)
+
+
+def stopped_address(request: SignedInRequest, pk: int) -> SendAs | None:
+    """The same, where its server can't be used as its password is refused or wiped; else None."""
+    send_as = outside_address(request, pk)
+    msa: SmtpMsa | None = getattr(send_as, "smtp_msa", None)
+    return send_as if msa and not msa.works else None
 
 
 def ownership_link(request: SignedInRequest, token: str) -> OwnershipProof | None:

@@ -199,6 +199,8 @@ TABLE = {
         the_owner(200), the_owner(LIST), {"display_name": "Yuki"}
     ),
     "settings/send-as/<int:pk>/delete/": Row(the_owner(200), the_owner(LIST)),
+    "settings/send-as/<int:pk>/by-our-servers/": Row(the_owner(LIST), the_owner(LIST)),
+    "settings/send-as/<int:pk>/discard/": Row(the_owner(LIST), the_owner(LIST)),
     "settings/send-as/confirm/<str:token>/": Row(the_owner(200), the_owner(LIST)),
     "settings/help/": Row(signed_in(200)),
     "settings/help/<slug:subject>/": Row(

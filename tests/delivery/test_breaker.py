@@ -40,6 +40,7 @@ async def open_many(openers, route, number: int) -> list[object]:
     for result in results:
         if not isinstance(result, BaseException):
             result.abort()
+    await asyncio.sleep(0.05)  # TLS ends
     return results
 
 
