@@ -266,6 +266,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 # (accounts.services.sweeps).
 TASKS_EVERY = {
     "accounts.tasks.forget_sign_ins": HOUR,
+    "delivery.tasks.check_sign_ins": 10.0,
     "delivery.tasks.forget_deliveries": 300.0,
     "delivery.tasks.forget_recipient_counts": HOUR,
     "delivery.tasks.sweep_limit_reports": 10.0,

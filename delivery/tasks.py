@@ -5,7 +5,7 @@ import uvloop
 from celery import shared_task
 
 from accounts.services.sweeps import claim_sweep
-from delivery import limit_reports, outbox, queue
+from delivery import limit_reports, outbox, queue, sign_in_checks
 from delivery.courier import AT_ONCE, Courier
 from delivery.database import Database
 from delivery.models import LimitReport, RecipientCount
@@ -37,6 +37,13 @@ def deliver_outbox() -> None:
     """Carry what is due. Run twice, or not at all, nothing is sent twice, nor lost."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Courier(database()).run())
+
+
+@shared_task
+def check_sign_ins() -> None:
+    """Try some stored passwords; beat runs this every few seconds. Late or twice, none twice."""
+    if claim_sweep("delivery.tasks.check_sign_ins"):
+        sign_in_checks.check_sign_ins(database())
 
 
 @shared_task

@@ -27,6 +27,8 @@ class SmtpMsaInline(SupportInline):
         "security_mode",
         "username",
         "signed_in_at",
+        "checked_at",
+        "check_failure",
         "refused_at",
         "refusal",
         "wiped_at",

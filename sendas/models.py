@@ -168,6 +168,10 @@ class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
     def with_password(self) -> "SmtpMsaQuerySet":
         return self.filter(wiped_at=None)
 
+    def to_check(self) -> "SmtpMsaQuerySet":
+        """Whose password is to be tried, unless it is known to work."""
+        return self.filter(check_due_at__lte=Now(), refused_at=None, wiped_at=None)
+
 
 class SmtpMsa(models.Model):
     """The gateway of a send-as address: its own SMTP server and the credential for it.
@@ -198,6 +202,12 @@ class SmtpMsa(models.Model):
     refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
     # Somebody tries the password, which may be wrong, and nobody else does until then.
     claimed_until = models.DateTimeField(null=True, editable=False)
+    # When a check is due that tries it, and what came of the last one: "" where it was taken.
+    check_due_at = models.DateTimeField(db_default=Now(), editable=False)
+    checked_at = models.DateTimeField(_("last checked"), null=True, editable=False)
+    check_failure = models.CharField(
+        _("check failed by"), max_length=30, blank=True, editable=False
+    )
     # Set when an administrator had the passwords of this host wiped; the rest is kept.
     wiped_at = models.DateTimeField(_("password wiped"), null=True, editable=False)
     approval = models.CharField(
@@ -231,6 +241,14 @@ class SmtpMsa(models.Model):
                 fields=["approval_since"],
                 condition=Q(approval__in=[Approval.WAITING, Approval.REFUSED]),
                 name="unapproved_gateways",
+            ),
+            models.Index(
+                fields=["host"], condition=Q(claimed_until__isnull=False), name="tried_now_by_host"
+            ),
+            models.Index(
+                fields=["check_due_at"],
+                condition=Q(refused_at=None, wiped_at=None),
+                name="checks_by_turn",
             ),
         ]
 
