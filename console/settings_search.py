@@ -85,6 +85,13 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
+        _("Refused passwords"),
+        _("Which servers refuse people’s stored passwords, and whose"),
+        _("failing broken stopped password provider server 535 sign in"),
+        "console:failing_servers",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
         _("Audit"),
         _("Who changed what, when and from where"),
         _("log history report events download csv json"),

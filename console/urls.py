@@ -53,6 +53,7 @@ urlpatterns = [
     path("administrators/<int:assignment_id>/", views.role, name="role"),
     path("stored-passwords/", views.stored_passwords, name="stored_passwords"),
     path("stored-passwords/<str:host>/", views.wipe_passwords, name="wipe_passwords"),
+    path("refused-passwords/", views.failing_servers, name="failing_servers"),
     path("audit/", views.audit, name="audit"),
     re_path(r"^audit/download\.(?P<kind>csv|json)$", views.audit_file, name="audit_download"),
     path("rollouts/", views.rollouts, name="rollouts"),

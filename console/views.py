@@ -32,6 +32,7 @@ from console.administrators_page import administrators_page, own_roles, role_pag
 from console.approvals_page import approvals_page, count_waiting
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
+from console.failing_servers_page import failing_on_overview, failing_servers_page
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
 from console.guardrails_page import guardrails_page
 from console.help_pages import help_gateways
@@ -64,10 +65,17 @@ def overview(request: AdminRequest) -> HttpResponse:
         "values": listed(list(values[:OWN_VALUES_SHOWN])),
         "more_values": max(values.count() - OWN_VALUES_SHOWN, 0),
         "top": administered_unit(request),
+        "hosts": failing_on_overview(request),
         "rollouts": load_rollouts(running_changes(request)[:RUNNING_SHOWN]),
         "waiting": count_waiting(request),
     }
     return render(request, "console/overview.html", context)
+
+
+@require_safe
+@for_administrators
+def failing_servers(request: AdminRequest) -> HttpResponse:
+    return failing_servers_page(request)
 
 
 def _own_values(request: AdminRequest) -> QuerySet[GatewayPolicy]:

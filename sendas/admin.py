@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin import SupportAdmin, SupportInline
+from accounts.templatetags.clock import clock_time
 from sendas.models import MailDomain, SendAs, SmtpMsa
 from sendas.services.acceptance import (
     NOTHING_TO_JUDGE,
@@ -15,6 +16,9 @@ from sendas.services.acceptance import (
     Judgement,
     judge_address,
 )
+from sendas.services.failing import failing_hosts
+
+FAILING_SHOWN = 20
 
 
 class SmtpMsaInline(SupportInline):
@@ -61,6 +65,33 @@ class ServerFilter(admin.SimpleListFilter):
         return rows.filter(**self.conditions.get(self.value() or "", {}))
 
 
+class FailingServerFilter(admin.SimpleListFilter):
+    """The servers that refuse the passwords of most accounts, with how many and since when."""
+
+    title = gettext_lazy("refused by")
+    parameter_name = "refused_by"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        words = _("%(host)s: %(accounts)s since %(since)s")
+        return [
+            (
+                each.host,
+                words
+                % {
+                    "host": each.host,
+                    "accounts": each.accounts,
+                    "since": clock_time(each.since),
+                },
+            )
+            for each in failing_hosts(SmtpMsa.objects.refused(), FAILING_SHOWN)
+        ]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[SendAs]) -> QuerySet[SendAs]:
+        if not self.value():
+            return rows
+        return rows.filter(smtp_msa__host=self.value(), smtp_msa__refused_at__isnull=False)
+
+
 class ProofFilter(admin.SimpleListFilter):
     title = gettext_lazy("proof to be repeated")
     parameter_name = "proof"
@@ -86,7 +117,7 @@ class SendAsAdmin(SupportAdmin):
         "server",
         "is_default",
     )
-    list_filter = ("verification_status", ProofFilter, ServerFilter)
+    list_filter = ("verification_status", ProofFilter, ServerFilter, FailingServerFilter)
     list_select_related = ("user", "smtp_msa")
     search_fields = ("send_as_email", "user__primary_address", "user__name", "smtp_msa__host")
     search_help_text = gettext_lazy("Address, account or server")

@@ -168,6 +168,9 @@ class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
     def with_password(self) -> "SmtpMsaQuerySet":
         return self.filter(wiped_at=None)
 
+    def refused(self) -> "SmtpMsaQuerySet":
+        return self.filter(refused_at__isnull=False)
+
     def to_check(self) -> "SmtpMsaQuerySet":
         """Whose password is to be tried, unless it is known to work."""
         return self.filter(check_due_at__lte=Now(), refused_at=None, wiped_at=None)
@@ -244,6 +247,9 @@ class SmtpMsa(models.Model):
             ),
             models.Index(
                 fields=["host"], condition=Q(claimed_until__isnull=False), name="tried_now_by_host"
+            ),
+            models.Index(
+                fields=["host"], condition=Q(refused_at__isnull=False), name="refused_by_host"
             ),
             models.Index(
                 fields=["check_due_at"],
