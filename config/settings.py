@@ -84,6 +84,8 @@ OUTGATE_RETRY_HOURS = env.int("OUTGATE_RETRY_HOURS", default=48)
 OUTGATE_PROOF_DAYS = env.int("OUTGATE_PROOF_DAYS", default=365)
 if OUTGATE_PROOF_DAYS < 60:
     raise ImproperlyConfigured("OUTGATE_PROOF_DAYS is too short: set it to 60 or more.")
+# More accounts whose password one server refuses within an hour are an incident.
+OUTGATE_FAILING_ACCOUNTS = env.int("OUTGATE_FAILING_ACCOUNTS", default=20)
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)
 OUTGATE_DATA_DIR = Path(env.str("OUTGATE_DATA_DIR", default=str(BASE_DIR / "var")))
@@ -273,6 +275,7 @@ TASKS_EVERY = {
     "delivery.tasks.sweep_outbox": 2.0,
     "delivery.tasks.tidy_outbox": 600.0,
     "policies.tasks.sweep_waves": 2.0,
+    "sendas.tasks.sweep_incidents": 60.0,
     "sendas.tasks.sweep_mail_domains": 60.0,
     "sendas.tasks.sweep_notices": 10.0,
     "sendas.tasks.sweep_proofs": 60.0,

@@ -2,8 +2,8 @@ from celery import shared_task
 from django.conf import settings
 
 from accounts.services.sweeps import claim_sweep
-from sendas.models import OwnerNotice
-from sendas.services import notices
+from sendas.models import HostIncident, OwnerNotice
+from sendas.services import incidents, notices
 from sendas.services.domain_questions import ask_due_domain
 from sendas.services.mail_domains import due_domains, note_own_domains
 from sendas.services.reproof import BATCH, ask_for_old_proofs, suspend_lapsed
@@ -38,6 +38,21 @@ def sweep_proofs() -> None:
         pass
     while ask_for_old_proofs() == BATCH:
         pass
+
+
+@shared_task
+def sweep_incidents() -> None:
+    """See whether many accounts at one server fail; beat runs this every minute."""
+    if not claim_sweep("sendas.tasks.sweep_incidents"):
+        return
+    incidents.note_incidents()
+    for incident_id in HostIncident.objects.due().values_list("pk", flat=True):
+        mail_incident.delay(incident_id)
+
+
+@shared_task
+def mail_incident(incident_id: int) -> None:
+    incidents.mail_incident(incident_id)
 
 
 @shared_task

@@ -1,0 +1,75 @@
+"""Telling super administrators that many accounts at one server fail, once for each incident."""
+
+import logging
+from datetime import timedelta
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import transaction
+from django.db.models import Count, Min
+from django.db.models.functions import Now
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.services.audit import SYSTEM, record_event
+from accounts.services.roles import super_administrators
+from sendas.models import HostIncident, SmtpMsa
+from sendas.services.failing import HOUR
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_AFTER = timedelta(minutes=5)
+
+
+def note_incidents() -> None:
+    """Begin one where too many accounts failed within an hour; end one after a quiet hour."""
+    recent = SmtpMsa.objects.refused().filter(refused_at__gt=Now() - HOUR)
+    counted = recent.values("host").annotate(
+        accounts=Count("send_as__user", distinct=True), since=Min("refused_at")
+    )
+    with transaction.atomic():
+        HostIncident.objects.open().exclude(host__in=recent.values("host")).update(ended_at=Now())
+        for found in counted.filter(accounts__gt=settings.OUTGATE_FAILING_ACCOUNTS):
+            incident, is_new = HostIncident.objects.get_or_create(
+                host=found["host"],
+                ended_at=None,
+                defaults={"accounts": found["accounts"], "begun_at": found["since"]},
+            )
+            if is_new:
+                record_event(SYSTEM, "host_fails", incident.host, accounts=incident.accounts)
+
+
+def mail_incident(incident_id: int) -> None:
+    """Send one mail about it, unless that was done or is being done.
+
+    1. Claim it: for a while it is not due, whatever becomes of us.
+    2. Send the mail, outside any transaction.
+    3. Note that. Killed in between, it is sent once more: too often rather than never.
+    """
+    claimed = HostIncident.objects.due().filter(pk=incident_id)
+    if not claimed.update(next_try_at=Now() + TRY_AGAIN_AFTER):
+        return
+    try:
+        _mail(HostIncident.objects.get(pk=incident_id))
+    except (OSError, SMTPException) as error:
+        logger.warning("An incident's mail did not leave, tried again: %s", type(error).__name__)
+        return
+    HostIncident.objects.filter(pk=incident_id).update(mailed_at=Now())
+
+
+def _mail(incident: HostIncident) -> None:
+    page = reverse("console:failing_servers", query={"host": incident.host})
+    context = {"incident": incident, "link": settings.BASE_URL + page}
+    subject, text, html = (
+        render_to_string(f"sendas/mail/host-fails-{part}", context)
+        for part in ("subject.txt", "body-text.txt", "body-html.html")
+    )
+    message = EmailMultiAlternatives(
+        subject.strip(),
+        text,
+        to=[administrator.primary_address for administrator in super_administrators()],
+        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
+    )
+    message.attach_alternative(html, "text/html")
+    message.send()
