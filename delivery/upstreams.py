@@ -32,6 +32,7 @@ class Upstreams:
     """
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._sign_ins = GatewaySignIns(database)
         self._pools = {
             # Apart, so that servers which people named can't take the places of our own.

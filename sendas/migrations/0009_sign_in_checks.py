@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sendas", "0006_breaker"),
+        ("sendas", "0008_breaker"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sendas", "0008_refused_by_host"),
+        ("sendas", "0010_refused_by_host"),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sendas", "0005_signature_and_replies"),
+        ("sendas", "0007_outbound_gateway"),
     ]
 
     operations = [

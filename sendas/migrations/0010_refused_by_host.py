@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sendas", "0007_sign_in_checks"),
+        ("sendas", "0009_sign_in_checks"),
     ]
 
     operations = [
