@@ -90,9 +90,10 @@ def test_who_is_called_off_leaves_the_next_one_free(owner, send_as, partner):
         sign_ins = GatewaySignIns(database())
         first = asyncio.create_task(sign_ins.open(route, route.credential_id))
         second = asyncio.create_task(sign_ins.open(route, route.credential_id))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # both have begun
         first.cancel()
         (await second).abort()
+        assert first.cancelled()
         await asyncio.sleep(0.05)  # TLS ends
 
     route_of_owner = route_of(owner)
