@@ -10,6 +10,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.db.models import Max, Sum
 
 from accounts.services.app_passwords import create_app_password
@@ -124,7 +125,24 @@ def running_post_office(django_db_setup: None) -> Iterator[PostOffice]:
 
 
 @pytest.fixture
-def post_office(running_post_office: PostOffice, transactional_db: None) -> PostOffice:
+def quiet(transactional_db: None) -> Iterator[None]:
+    """The tables are emptied only when the service has ended what it writes after its reply."""
+    yield
+    with connection.cursor() as cursor:
+
+        def busy() -> int:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+                " AND backend_type = 'client backend'"
+            )
+            return int(cursor.fetchone()[0])
+
+        until(lambda: not busy(), 10)
+
+
+@pytest.fixture
+def post_office(running_post_office: PostOffice, quiet: None) -> PostOffice:
     running_post_office.clear()
     return running_post_office
 
