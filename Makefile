@@ -2,6 +2,7 @@
 # make test   everything the tests need, then all of them but the soak
 # make soak   the long forms: nearly three hours, with figures
 # make lint   the checks that need no running service
+# make messages  the Japanese catalogue: texts new in the code added, and compiled
 # make bench  figures, beside Postfix's
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ LINT_ENVIRONMENT := DJANGO_SETTINGS_MODULE=config.settings \
 	OUTGATE_RELAY_URL=smtp://localhost OUTGATE_BASE_URL=https://outgate.example \
 	DATABASE_URL=postgres://lint@localhost:1/lint REDIS_URL=redis://localhost:1
 
-.PHONY: up test soak lint bench
+.PHONY: up test soak lint messages bench
 
 # --with-parent: when make is killed, so is what it started.
 up:
@@ -39,6 +40,12 @@ lint:
 	$(VENV)/bin/lint-imports
 	$(LINT_ENVIRONMENT) $(RUN) -W "ignore:Got an error checking" manage.py makemigrations --check
 	$(LINT_ENVIRONMENT) $(RUN) manage.py check --deploy --fail-level WARNING
+
+# Needs Debian's gettext.
+messages:
+	$(call install,requirements-dev.txt)
+	$(LINT_ENVIRONMENT) $(RUN) manage.py makemessages
+	$(LINT_ENVIRONMENT) $(RUN) manage.py compilemessages --ignore .venv
 
 bench:
 	@.ci/packages-bench

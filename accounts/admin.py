@@ -113,6 +113,7 @@ class UserAdmin(SupportAdmin):
         "unit_path",
         "cohort",
         "signs_in",
+        "language",
         "created_at",
         "last_login",
     )

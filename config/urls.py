@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
+from accounts.languages import set_language
 from accounts.mail_programs import autoconfig
 from accounts.second_factor import demanding_second_factor
 from accounts.second_factor_pages import (
@@ -32,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(".well-known/autoconfig/mail/config-v1.1.xml", autoconfig, name="autoconfig"),
     path("mail/config-v1.1.xml", autoconfig),
     path("readyz", readyz, name="readyz"),
+    path("language/", set_language, name="set_language"),
     path("console/", include("console.urls")),
     path("compose/", include("delivery.urls")),
     path("settings/", include("sendas.urls")),

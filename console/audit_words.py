@@ -61,6 +61,27 @@ EVENTS: dict[str, str | Promise] = {
     "unit_moved": gettext_lazy("Unit moved"),
     "unit_renamed": gettext_lazy("Unit renamed"),
 }
+DETAILS: dict[str, str | Promise] = {
+    "account": gettext_lazy("account"),
+    "accounts": gettext_lazy("accounts"),
+    "addresses": gettext_lazy("addresses"),
+    "app_password": gettext_lazy("app password"),
+    "change": gettext_lazy("change"),
+    "changes": gettext_lazy("changes"),
+    "cohort": gettext_lazy("cohort"),
+    "complete_by": gettext_lazy("complete by"),
+    "gateway": gettext_lazy("gateway"),
+    "host": gettext_lazy("host"),
+    "kind": gettext_lazy("kind"),
+    "limit": gettext_lazy("limit"),
+    "message": gettext_lazy("message"),
+    "port": gettext_lazy("port"),
+    "reason": gettext_lazy("reason"),
+    "rotated": gettext_lazy("rotated"),
+    "starts_at": gettext_lazy("starts at"),
+    "units": gettext_lazy("units"),
+    "window": gettext_lazy("window"),
+}
 WORDS = dict(RoleAssignment.Role.choices) | dict(Privilege.choices)
 
 
@@ -108,4 +129,4 @@ def _others(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What else is known, but for the names of things that stand in the line already."""
     for key, value in details.items():
         if key not in {"old", "new", "unit_id", "setting"} and value not in ("", None):
-            yield key.replace("_", " "), str(value)
+            yield str(DETAILS.get(key) or key.replace("_", " ")), str(value)

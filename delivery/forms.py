@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
 from delivery.sending import Sender
@@ -82,7 +82,7 @@ class ComposeForm(forms.Form):
     number = forms.UUIDField(widget=forms.HiddenInput)
     in_reply_to = forms.CharField(widget=forms.HiddenInput, required=False)
     references = forms.CharField(widget=forms.HiddenInput, required=False)
-    sender = forms.ChoiceField(label=gettext_lazy("From"))
+    sender = forms.ChoiceField(label=pgettext_lazy("in a message that is written", "From"))
     to = RecipientsField(
         gettext_lazy("To"),
         help_text=gettext_lazy("Several addresses stand with commas between them."),

@@ -2,7 +2,10 @@
 
 import logging
 from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 from smtplib import SMTPException
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -13,6 +16,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from accounts.services.audit import SYSTEM, record_event
 from accounts.services.roles import super_administrators
 from delivery.models import LimitReport
@@ -66,14 +70,22 @@ def _mail(report: LimitReport) -> None:
         "account": account,
         "link": settings.BASE_URL + reverse("admin:accounts_user_change", args=[account.pk]),
     }
-    subject, text, html = (
-        render_to_string(f"delivery/mail/limit-{part}", context)
-        for part in ("subject.txt", "body-text.txt", "body-html.html")
-    )
+    by_language = sorted(super_administrators(), key=attrgetter("language"))
+    for _language, readers in groupby(by_language, key=attrgetter("language")):
+        _mail_to(list(readers), context)
+
+
+def _mail_to(readers: list[User], context: dict[str, Any]) -> None:
+    """One mail to those who read one language."""
+    with readers[0].reads():
+        subject, text, html = (
+            render_to_string(f"delivery/mail/limit-{part}", context)
+            for part in ("subject.txt", "body-text.txt", "body-html.html")
+        )
     message = EmailMultiAlternatives(
         subject.strip(),
         text,
-        to=[administrator.primary_address for administrator in super_administrators()],
+        to=[reader.primary_address for reader in readers],
         headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
     )
     message.attach_alternative(html, "text/html")

@@ -168,6 +168,8 @@ class Excess(NamedTuple):
 
     window: LimitReport.Window
     limit: int
+    used: int
+    recipients: int
     reply: Reply
 
 
@@ -175,7 +177,7 @@ def excess_of(answer: Answer, recipients: int, allowance: Allowance) -> Excess:
     window, limit, used = LimitReport.Window.DAY, allowance.per_day, answer.last_day
     if answer.last_day + recipients <= allowance.per_day:
         window, limit, used = LimitReport.Window.HOUR, allowance.per_hour, answer.last_hour
-    return Excess(window, limit, _too_many(window, limit, used, recipients))
+    return Excess(window, limit, used, recipients, _too_many(window, limit, used, recipients))
 
 
 def _too_many(window: LimitReport.Window, limit: int, used: int, recipients: int) -> Reply:

@@ -1,6 +1,7 @@
 """Delivery status notifications (RFC 3464): what was not delivered from the outbox, and why."""
 
 import re
+from contextlib import nullcontext
 from email.message import Message, MIMEPart
 from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
@@ -28,7 +29,9 @@ def report_failure(message: OutboxMessage, reply: Reply, content: bytes) -> None
     """
     if message.null_sender:
         return
-    report = write_report(message, reply, content)
+    # Without an account nobody is told which language its people read.
+    with message.account.reads() if message.account else nullcontext():
+        report = write_report(message, reply, content)
     draft = Draft(
         source=OutboxMessage.Source.REPORT,
         user_id=message.account_id,

@@ -15,6 +15,7 @@ from delivery.limit_reports import record_limit_reached
 from delivery.limits import Allowance, Answer, Taken, allowance_of, excess_of
 from delivery.models import OutboxMessage, RecipientCount
 from delivery.outbox import Draft, store_message
+from delivery.refusal_words import excess_words, refusal_words
 from delivery.routing import Refusal, Route, RouteKind, decide
 from delivery.services import load_account, load_settings
 from sendas.services.addresses import ListedAddress, list_addresses
@@ -42,7 +43,7 @@ def senders_of(user: User) -> list[Sender]:
         badge = route_words(account, listed.address, answer)
         refusal = ""
         if isinstance(answer, Refusal) and not answer.may_wait:
-            refusal = answer.reply.text
+            refusal = refusal_words(answer, listed.address, account.outside.get(listed.address))
         senders.append(Sender(listed, _in_words(answer), badge, refusal))
     return senders
 
@@ -65,10 +66,10 @@ def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
     stored = OutboxMessage.objects.filter(pk=number, account=user)
     if stored.exists():
         return
-    settings = load_settings(user)
-    answer = decide(load_account(user), letter.sender.address, settings)
+    account, address, settings = load_account(user), letter.sender.address, load_settings(user)
+    answer = decide(account, address, settings)
     if isinstance(answer, Refusal) and not answer.may_wait:
-        raise ValidationError(answer.reply.text)
+        raise ValidationError(refusal_words(answer, address, account.outside.get(address)))
     try:
         header = write_header(letter, str(number))
     except HeaderError as error:
@@ -106,7 +107,7 @@ def _count(user: User, recipients: int, allowance: Allowance) -> Taken:
         return Taken(user.pk, recipients, answer.taken_in)
     excess = excess_of(answer, recipients, allowance)
     record_limit_reached(account_id=user.pk, window=excess.window, limit=excess.limit)
-    raise ValidationError(excess.reply.text)
+    raise ValidationError(excess_words(excess))
 
 
 def _give_back(taken: Taken) -> None:

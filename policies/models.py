@@ -65,10 +65,12 @@ class UnitValueQuerySet(models.QuerySet[Any]):
 class GatewayPolicy(models.Model):
     """What a unit is set to: the saved value, or NULL for inherit, and its newest version."""
 
-    unit = models.ForeignKey(OrgUnit, on_delete=models.CASCADE, related_name="policies")
-    setting = models.CharField(max_length=40, choices=Setting.choices)
+    unit = models.ForeignKey(
+        OrgUnit, on_delete=models.CASCADE, related_name="policies", verbose_name=_("unit")
+    )
+    setting = models.CharField(_("setting"), max_length=40, choices=Setting.choices)
     value = models.JSONField(null=True)
-    version = models.PositiveIntegerField()
+    version = models.PositiveIntegerField(_("version"))
 
     objects = UnitValueQuerySet.as_manager()
 
@@ -187,15 +189,17 @@ class RolloutWave(models.Model):
     """
 
     change = models.ForeignKey(PolicyChange, on_delete=models.CASCADE, related_name="waves")
-    cohort = models.SmallIntegerField()
-    due_at = models.DateTimeField()
-    applied_at = models.DateTimeField(null=True)
-    superseded_at = models.DateTimeField(null=True)
-    paused_at = models.DateTimeField(null=True)
+    cohort = models.SmallIntegerField(_("cohort"))
+    due_at = models.DateTimeField(_("due"))
+    applied_at = models.DateTimeField(_("applied"), null=True)
+    superseded_at = models.DateTimeField(_("superseded"), null=True)
+    paused_at = models.DateTimeField(_("paused"), null=True)
 
     objects = WaveQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("wave")
+        verbose_name_plural = _("waves")
         ordering = ("due_at", "cohort")
         constraints = [
             models.UniqueConstraint(fields=["change", "cohort"], name="one_wave_per_cohort"),

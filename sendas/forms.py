@@ -8,6 +8,7 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.address_words import address_refusal
 from accounts.models import User
 from policies.guardrails import NO_GUARDRAILS, Guardrails
 from sendas.models import ReplyFrom, SendAs, SmtpMsa
@@ -69,7 +70,7 @@ class _ReplyToField(forms.CharField):
         try:
             return normalise_address(address) if address else ""
         except AddressError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(address_refusal(error)) from error
 
 
 class _SignatureField(forms.CharField):

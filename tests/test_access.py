@@ -97,6 +97,7 @@ TABLE = {
     "compose/": Row(signed_in(200), everybody(422)),
     "compose/outgoing/": Row(signed_in(200), the_owner(OUTGOING), {"retry": "number"}),
     "compose/outgoing/<uuid:number>/discard/": Row(the_owner(200), the_owner(OUTGOING)),
+    "language/": Row(everybody(405), everybody("/"), {"language": "en"}),
     "console/": Row(any_administrator(200)),
     "console/administrators/": Row(
         super_administrators(200),

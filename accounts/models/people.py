@@ -2,11 +2,14 @@ import uuid
 from typing import ClassVar
 from zlib import crc32
 
+from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import translation
 from django.utils.crypto import salted_hmac
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
@@ -63,6 +66,16 @@ class User(AbstractBaseUser):
     suspended = models.BooleanField(_("suspended"), default=False)
     # Part of what each session is bound to: counted up, it ends all of them for good.
     session_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # Empty until the first sign-in, which brings the browser's.
+    language = models.CharField(
+        _("language"),
+        max_length=10,
+        choices=settings.LANGUAGES,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
 
     USERNAME_FIELD = "primary_address"
@@ -96,6 +109,10 @@ class User(AbstractBaseUser):
         bound_to = f"{self.password} {self.session_generation}"
         salt = "accounts.models.people.User.session"
         return salted_hmac(salt, bound_to, secret=secret, algorithm="sha256").hexdigest()
+
+    def reads(self) -> translation.override:
+        """Texts in this person's language, whoever causes them: `with user.reads(): ...`."""
+        return translation.override(self.language or settings.LANGUAGE_CODE)
 
     @cached_property
     def role_names(self) -> frozenset[str]:
@@ -220,6 +237,7 @@ class RoleAssignment(models.Model):
         return self.get_role_display()
 
     @property
+    @admin.display(description=_("privileges"))
     def privileges_text(self) -> str:
         """Their names in the order in which they are always told."""
         return ", ".join(str(each.label) for each in Privilege if each in self.privileges)

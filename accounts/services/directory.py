@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from accounts.address_words import address_refusal
 from accounts.models import Alias, Domain, OrgUnit, User
 from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
@@ -51,7 +52,7 @@ def create_domain(
         # Every mail domain has a postmaster (RFC 5321 4.5.1): one grammar for both.
         _local, name = split_address(normalise_address(f"postmaster@{name}"))
     except AddressError as error:
-        raise ValidationError({"name": str(error)}) from error
+        raise ValidationError({"name": address_refusal(error)}) from error
     domain = Domain(name=name, kind=kind, alias_of=alias_of)
     with transaction.atomic():
         demand_super_admin(actor)

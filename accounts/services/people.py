@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
+from accounts.address_words import address_refusal
 from accounts.models import Alias, Domain, OrgUnit, Privilege, User
 from accounts.models.directory import path_names
 from accounts.services.audit import Actor, record_event
@@ -72,6 +73,16 @@ def restore_user(*, actor: Actor, user: User) -> None:
             record_event(actor, "account_restored", user.primary_address, unit=user.unit)
 
 
+def choose_language(user: User, language: str) -> None:
+    """One of `settings.LANGUAGES`. Nobody's business but the person's: no audit event."""
+    User.objects.filter(pk=user.pk).update(language=language)
+
+
+def keep_first_language(user: User, language: str) -> None:
+    """The language of the first sign-in, until the person chooses one."""
+    User.objects.filter(pk=user.pk, language="").update(language=language)
+
+
 def add_alias(*, actor: Actor, user: User, address: str) -> Alias:
     """Give the account a further address inside the own domains.
 
@@ -127,7 +138,7 @@ def _clean_address(address: str) -> str:
     try:
         return normalise_address(address)
     except AddressError as error:
-        raise ValidationError(str(error)) from error
+        raise ValidationError(address_refusal(error)) from error
 
 
 def _reserve_address(address: str) -> None:

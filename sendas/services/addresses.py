@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from accounts.address_words import address_refusal
 from accounts.models import User
 from accounts.models.directory import in_own_domains
 from accounts.services.audit import Actor, record_event
@@ -103,7 +104,7 @@ def clean_new_address(user: User, address: str) -> str:
     try:
         address = normalise_address(address)
     except AddressError as error:
-        raise ValidationError(str(error)) from error
+        raise ValidationError(address_refusal(error)) from error
     if address in own_addresses(user):
         raise ValidationError(_("%(address)s is yours already.") % {"address": address})
     outside = user.send_as.exclude(verification_status="")

@@ -84,10 +84,11 @@ def _tell(msa: SmtpMsa) -> bool:
         "is_approved": msa.approval == Approval.APPROVED,
         "link": settings.BASE_URL + reverse("sendas:list"),
     }
-    subject, text, html = (
-        render_to_string(f"sendas/mail/approval-{part}", context)
-        for part in ("subject.txt", "body-text.txt", "body-html.html")
-    )
+    with user.reads():
+        subject, text, html = (
+            render_to_string(f"sendas/mail/approval-{part}", context)
+            for part in ("subject.txt", "body-text.txt", "body-html.html")
+        )
     message = EmailMultiAlternatives(
         subject.strip(),
         text,

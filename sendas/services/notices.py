@@ -20,11 +20,12 @@ TRY_AGAIN_AFTER = timedelta(minutes=5)
 
 
 def mail(name: str, to: str, context: dict[str, Any]) -> None:
-    """Send the mail of that name. Raises OSError, SMTPException."""
-    subject, text, html = (
-        render_to_string(f"sendas/mail/{name}-{part}", context)
-        for part in ("subject.txt", "body-text.txt", "body-html.html")
-    )
+    """Send the mail of that name, in the language of its `user`. Raises OSError, SMTPException."""
+    with context["user"].reads():
+        subject, text, html = (
+            render_to_string(f"sendas/mail/{name}-{part}", context)
+            for part in ("subject.txt", "body-text.txt", "body-html.html")
+        )
     message = EmailMultiAlternatives(
         subject.strip(),
         text,

@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from accounts.services.audit import SYSTEM
-from accounts.services.people import suspend_user
+from accounts.services.people import choose_language, suspend_user
 from delivery.models import OutboxMessage
 from tests.delivery.outbox import RECIPIENT, content_for, deliver, put
 
@@ -113,3 +113,13 @@ def test_a_report_outlives_a_relay_that_is_away(owner, relay):
     OutboxMessage.objects.filter(pk=report.pk).update(next_attempt_at=Now())
     deliver()
     assert relay.taken[0].recipients == [owner.primary_address]
+
+
+def test_it_is_written_in_the_authors_language(report, owner):
+    choose_language(owner, "ja")
+    found = report()
+    assert "配信できませんでした" in found["Subject"]
+    text, status, _header = found.iter_parts()
+    assert "5.1.1 Nobody of that name here." in text.get_content()
+    assert "claire@customer.example" in text.get_content()
+    assert status.get_payload()[1]["Action"] == "failed"
