@@ -2,23 +2,17 @@
 
 import logging
 from datetime import timedelta
-from itertools import groupby
-from operator import attrgetter
 from smtplib import SMTPException
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.services.administrator_mail import mail_super_administrators
 from accounts.services.audit import SYSTEM, record_event
-from accounts.services.roles import super_administrators
 from delivery.models import LimitReport
 
 logger = logging.getLogger(__name__)
@@ -70,23 +64,4 @@ def _mail(report: LimitReport) -> None:
         "account": account,
         "link": settings.BASE_URL + reverse("admin:accounts_user_change", args=[account.pk]),
     }
-    by_language = sorted(super_administrators(), key=attrgetter("language"))
-    for _language, readers in groupby(by_language, key=attrgetter("language")):
-        _mail_to(list(readers), context)
-
-
-def _mail_to(readers: list[User], context: dict[str, Any]) -> None:
-    """One mail to those who read one language."""
-    with readers[0].reads():
-        subject, text, html = (
-            render_to_string(f"delivery/mail/limit-{part}", context)
-            for part in ("subject.txt", "body-text.txt", "body-html.html")
-        )
-    message = EmailMultiAlternatives(
-        subject.strip(),
-        text,
-        to=[reader.primary_address for reader in readers],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
-    )
-    message.attach_alternative(html, "text/html")
-    message.send()
+    mail_super_administrators("delivery/mail/limit", context)

@@ -5,15 +5,13 @@ from datetime import timedelta
 from smtplib import SMTPException
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import Count, Min
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.urls import reverse
 
+from accounts.services.administrator_mail import mail_super_administrators
 from accounts.services.audit import SYSTEM, record_event
-from accounts.services.roles import super_administrators
 from sendas.models import HostIncident, SmtpMsa
 from sendas.services.failing import HOUR
 
@@ -61,15 +59,4 @@ def mail_incident(incident_id: int) -> None:
 def _mail(incident: HostIncident) -> None:
     page = reverse("console:failing_servers", query={"host": incident.host})
     context = {"incident": incident, "link": settings.BASE_URL + page}
-    subject, text, html = (
-        render_to_string(f"sendas/mail/host-fails-{part}", context)
-        for part in ("subject.txt", "body-text.txt", "body-html.html")
-    )
-    message = EmailMultiAlternatives(
-        subject.strip(),
-        text,
-        to=[administrator.primary_address for administrator in super_administrators()],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
-    )
-    message.attach_alternative(html, "text/html")
-    message.send()
+    mail_super_administrators("sendas/mail/host-fails", context)
