@@ -132,9 +132,9 @@ def quiet(transactional_db: None) -> Iterator[None]:
 
         def busy() -> int:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
-                " AND backend_type = 'client backend'"
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND mode IN ('RowShareLock', 'RowExclusiveLock')"
             )
             return int(cursor.fetchone()[0])
 
