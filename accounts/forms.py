@@ -52,7 +52,8 @@ class _LabelledOnly(forms.Form):
             field.widget.attrs.pop("placeholder", None)
 
 
-class SignInForm(_LabelledOnly, allauth_forms.LoginForm):  # type: ignore[misc]  # has no types
+# Allauth has no types: hence each `ignore` from here on.
+class SignInForm(_LabelledOnly, allauth_forms.LoginForm):  # type: ignore[misc]
     pass
 
 
@@ -80,7 +81,7 @@ class _CodeField(_LabelledOnly):
 
     def clean_code(self) -> str:
         """Allauth remembers a used code for one period; with neighbours it holds for three."""
-        code: str = super().clean_code()  # type: ignore[misc]  # of allauth's form, which has none
+        code: str = super().clean_code()  # type: ignore[misc]
         periods = 2 * app_settings.TOTP_TOLERANCE + 1
         key = f"second_factor_used:{self.user.pk}:{normalize_user_code(code)}"  # type: ignore[attr-defined]
         if not cache.add(key, "y", timeout=periods * app_settings.TOTP_PERIOD):

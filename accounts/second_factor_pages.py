@@ -18,7 +18,8 @@ from accounts.second_factor import is_demanded_of, using_second_factor
 from accounts.services.audit import record_event
 
 
-class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]  # allauth has no types
+# Allauth has no types: hence each `ignore` from here on.
+class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]
     """The code that proves the set-up is spent, and counts as the factor's use in this session."""
 
     @transaction.atomic

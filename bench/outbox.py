@@ -29,7 +29,7 @@ from config.children import kill_group
 from config.embedded import OWNER_ROLE, Engines, engine_environment, place_engines
 
 WAITING = 100_000
-SPEED_SECONDS = 30.0
+SPEED_SECONDS = 30.0  # this, and the kills, with WAITING messages; with fewer in proportion
 KILLS = 10
 KILL_SECONDS = (2.0, 5.0)  # of work between two of them
 RESUME_SECONDS = 120.0
@@ -117,15 +117,19 @@ def outbox_figures(folder: Path, *, waiting: int = WAITING) -> list[Figure]:
                 f"outbox: one claim of 50 while {waiting:,} wait", "ms",
                 [seconds * 1000 for seconds in claims], 100, lower_is_better=True,
             ),
-            *Trial(engines, folder, environment).figures(),
+            *Trial(engines, folder, environment, waiting).figures(),
         ]  # fmt: skip
 
 
 class Trial:
     """Workers and beat on a full outbox."""
 
-    def __init__(self, engines: Engines, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, engines: Engines, folder: Path, environment: dict[str, str], waiting: int
+    ) -> None:
         self._folder = folder
+        self._seconds = SPEED_SECONDS * waiting / WAITING
+        self._kills = max(1, KILLS * waiting // WAITING)
         self._environment = environment
         self._database = psycopg.connect(
             host=str(engines.sockets), user=OWNER_ROLE, dbname="outgate", autocommit=True
@@ -140,7 +144,7 @@ class Trial:
         sent = self._count("state = 'sent'")
         lost = sent - len(Sink.taken)
         twice = Sink.taken.total() - len(Sink.taken)
-        log = f"{KILLS} kills, {interrupted} messages under way at a kill"
+        log = f"{self._kills} kills, {interrupted} messages under way at a kill"
         return [
             Figure("outbox: messages a second, 2 processes", "/s", [speed], 200),
             Figure("outbox: lost", "", [float(max(lost, 0))], 0, lower_is_better=True, reason=log),
@@ -186,24 +190,30 @@ class Trial:
 
     def _speed(self) -> float:
         with self._worker():
-            while not Sink.taken:
-                time.sleep(0.05)
+            self._until_taken(1)
             before, started = len(Sink.taken), time.monotonic()
-            time.sleep(SPEED_SECONDS)
+            time.sleep(self._seconds)
             return (len(Sink.taken) - before) / (time.monotonic() - started)
 
     def _kill_at_random(self) -> int:
         """How many messages were under way when their worker was killed."""
         interrupted = 0
-        for _ in range(KILLS):
+        for _ in range(self._kills):
             before = len(Sink.taken)
             with self._worker() as process:
-                while len(Sink.taken) < before + 50:
-                    time.sleep(0.01)
+                self._until_taken(before + 50)
                 time.sleep(random.uniform(*KILL_SECONDS))  # noqa: S311  (no secret)
                 kill_group(process)
             interrupted += self._count("state = 'sending' AND next_attempt_at > now()+'45 s'")
         return interrupted
+
+    def _until_taken(self, number: int) -> None:
+        """Raises BenchError where that does not come, as when too few messages wait."""
+        deadline = time.monotonic() + RESUME_SECONDS
+        while len(Sink.taken) < number:
+            if time.monotonic() > deadline:
+                raise BenchError(f"The outbox stands still: {len(Sink.taken)} messages are sent.")
+            time.sleep(0.01)
 
     def _resume(self) -> float:
         """Seconds until nothing of a dead worker's is left; what nobody had waits on."""

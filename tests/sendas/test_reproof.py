@@ -20,10 +20,15 @@ from delivery.explain import explain
 from delivery.routing import Refusal, Route, Rule, decide
 from delivery.services import load_account, load_settings
 from sendas.models import OwnerNotice, SendAs
-from sendas.services import reproof
 from sendas.services.addresses import make_default, remove_gateway
 from sendas.services.proof import confirm_code, send_proof
-from sendas.services.reproof import GRACE, ask_again, ask_for_old_proofs, suspend_lapsed
+from sendas.services.reproof import (
+    ASKED_PER_HOUR,
+    GRACE,
+    ask_again,
+    ask_for_old_proofs,
+    suspend_lapsed,
+)
 from sendas.tasks import mail_notice, sweep_proofs
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
 from tests.sendas.test_list_page import row_of
@@ -248,15 +253,14 @@ def test_a_batch_costs_the_same_queries_whatever_is_in_it(owner, colleague):
     assert SendAs.objects.exclude(suspended_at=None).count() == 60
 
 
-def test_more_than_one_batch_is_taken_and_no_more_than_the_hours_ration(owner, monkeypatch):
-    monkeypatch.setattr(reproof, "ASKED_PER_HOUR", 450)
-    make_many(owner, 500)
+def test_more_than_one_batch_is_taken_and_no_more_than_the_hours_ration(owner):
+    make_many(owner, ASKED_PER_HOUR + 50)
     sweep_proofs()
     sweep_proofs()
-    assert OwnerNotice.objects.count() == 450
+    assert OwnerNotice.objects.count() == ASKED_PER_HOUR
     age(SendAs.objects.exclude(asked_at=None), asked_at=timedelta(hours=1))
     sweep_proofs()
-    assert OwnerNotice.objects.count() == 500
+    assert OwnerNotice.objects.count() == ASKED_PER_HOUR + 50
 
 
 @pytest.mark.django_db(transaction=True)
