@@ -23,7 +23,7 @@ from bench.report import Comparison, table
 from bench.scenarios import SCENARIOS
 
 ROUNDS = 3
-QUICK = 20_000  # messages in the outbox
+QUICK = 60_000  # messages in the outbox: a worker that is stopped goes on for up to 20 s
 
 
 def say(text: str) -> None:
