@@ -10,7 +10,7 @@ from smtp.failure import FailureKind, SmtpFailure, Step
 STATEMENT = """
 SELECT refused_at IS NULL AND wiped_at IS NULL,
        send_as_id, host, port, security_mode, username, key_id, ciphertext
-  FROM sendas_smtpmsa WHERE credential_id = %s
+  FROM sendas_smtpmsa WHERE credential_id = $1
 """
 
 

@@ -30,14 +30,14 @@ GROUP = 500  # messages counted by one statement
 # holds until the transaction ends, which is this statement.
 TAKE = """
 SELECT taken_in, last_hour, last_day, set_config('synchronous_commit', 'off', true)
-  FROM unnest(%s::uuid[], %s::integer[], %s::integer[], %s::integer[])
+  FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[])
        WITH ORDINALITY AS asked (account, amount, per_hour, per_day, number)
  CROSS JOIN LATERAL take_recipients(account, amount, per_hour, per_day)
  ORDER BY number
 """
 GIVE_BACK = """
-UPDATE delivery_recipientcount SET recipients = recipients - %s
- WHERE account_id = %s AND bucket = %s
+UPDATE delivery_recipientcount SET recipients = recipients - $1
+ WHERE account_id = $2 AND bucket = $3
 """
 
 

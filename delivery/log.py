@@ -29,7 +29,7 @@ OUTCOMES = 10_000  # kept while PostgreSQL is away
 # An outcome never meets its own row here: it is queued once that row is committed.
 STATEMENT = """
 WITH entry AS (
-    SELECT * FROM json_to_recordset(%s) AS entry (
+    SELECT * FROM json_to_recordset($1) AS entry (
         id uuid, account_id uuid, account_address text, from_address text, message_id text,
         size bigint, state text, route text, server text, tls_version text, envelope_sender text,
         sender text, credential_id uuid, explanation jsonb, reply text, recipients json)
@@ -48,7 +48,7 @@ WITH entry AS (
 UPDATE delivery_delivery
    SET finished_at = now(), state = outcome.state, reply = outcome.reply, size = outcome.size,
        times = outcome.times
-  FROM json_to_recordset(%s) AS outcome (id uuid, state text, reply text, size bigint, times jsonb)
+  FROM json_to_recordset($2) AS outcome (id uuid, state text, reply text, size bigint, times jsonb)
  WHERE delivery_delivery.id = outcome.id
 """
 

@@ -35,10 +35,11 @@ class Delivery(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="deliveries",
+        db_index=False,  # the one with the time behind it does
         verbose_name=_("account"),
     )
     account_address = models.CharField(_("account's address"), max_length=254)
-    from_address = models.CharField(_("From"), max_length=254, blank=True, db_index=True)
+    from_address = models.CharField(_("From"), max_length=254, blank=True)
     message_id = models.CharField(_("Message-ID"), max_length=998, blank=True)
     size = models.PositiveBigIntegerField(_("size in octets"), default=0)
     state = models.CharField(_("state"), max_length=12, choices=State.choices)

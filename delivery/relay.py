@@ -67,7 +67,7 @@ class Steps:
     def end(self, name: str) -> None:
         """The step that began with the end of the last one."""
         now = time.monotonic()
-        metrics.STEP_SECONDS.labels(name).observe(now - self._since)
+        metrics.step_seconds(name).observe(now - self._since)
         self.times[name] = round(1000 * (now - self._since), 2)
         self._since = now
 

@@ -79,7 +79,7 @@ SELECT account.primary_address, account.suspended, account.cohort,
           AND policy.setting = '{Setting.OUTBOUND_GATEWAY}' AND policy.value IS NOT NULL
         ORDER BY decider.path DESC LIMIT 1
        ) outbound ON true
- WHERE app_password.id = %s AND app_password.revoked_at IS NULL
+ WHERE app_password.id = $1 AND app_password.revoked_at IS NULL
 """  # noqa: S608  (only our own constants stand in it)
 
 

@@ -44,7 +44,7 @@ class Trace:
     def _tell(self, outcome: str, answer: str) -> None:
         self._ended = True
         kind = self.route.kind.value if self.route else "none"
-        metrics.MESSAGES.labels(kind, outcome).inc()
+        metrics.messages(kind, outcome).inc()
         if not logger.isEnabledFor(logging.INFO):
             return
         server = self.route.server if self.route else None

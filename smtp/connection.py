@@ -347,12 +347,13 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._end_message(message, reply)
 
     def _end_message(self, message: IncomingMessage, reply: Reply) -> None:
-        summary = f"{len(message.envelope.recipients)} recipients, {message.size} octets"
-        sender, answer = message.envelope.sender, f"{reply.code} {reply.enhanced}"
         # Of the others the handler tells more.
         level = logging.INFO if message.refusal else logging.DEBUG
-        text, extra = "session %s: <%s>, %s: %s", self.session.for_log
-        log.log(level, text, self.session.id, sender, summary, answer, extra=extra)
+        if log.isEnabledFor(level):
+            summary = f"{len(message.envelope.recipients)} recipients, {message.size} octets"
+            sender, answer = message.envelope.sender, f"{reply.code} {reply.enhanced}"
+            text, extra = "session %s: <%s>, %s: %s", self.session.for_log
+            log.log(level, text, self.session.id, sender, summary, answer, extra=extra)
         self._message = None
         if not self.closed.done():
             self._go_on(self._dialogue.end_message(reply))

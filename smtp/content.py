@@ -1,6 +1,6 @@
 """Reading what follows DATA: where it ends, and that nobody else could think it ends elsewhere.
 
-Works on whole chunks with `bytes.count` and `bytes.find`; no line is ever cut out of one.
+Works on whole chunks with methods of `bytes`, each of which looks at all octets in one go.
 """
 
 from typing import Self
@@ -9,6 +9,7 @@ from smtp.reply import Reply
 from smtp.session import Limits
 
 _END = b"\r\n.\r\n"
+_NO_LINE_END = bytes(octet for octet in range(256) if octet not in b"\r\n")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message is too large")
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than this server takes")
 
@@ -59,9 +60,7 @@ class ContentReader:
         return self._take(self._cut(self._held + data if self._held else data))
 
     def _take(self, content: bytes) -> bytes:
-        if b"\0" in content or not content.count(b"\r\n") == content.count(b"\r") == content.count(
-            b"\n"
-        ):
+        if b"\0" in content or _has_bare_line_end(content):
             raise BareLineError
         self.size += len(content)
         if self.size > self._message_size:
@@ -112,6 +111,16 @@ class ContentReader:
         if (found := self._head.find(b"\r\n\r\n", searched)) >= 0:
             return found + 4
         return len(self._head) if self.ended else None
+
+
+def _has_bare_line_end(content: bytes) -> bool:
+    """Whether a CR or LF stands alone.
+
+    `bytes.splitlines` ends a line at CRLF, CR or LF. Each end has two octets only if all are CRLF.
+    This takes less than half of the time of counting CRLF, CR and LF.
+    """
+    ends = len(content.splitlines()) - (content[-1:] not in (b"\r", b"\n", b""))
+    return len(content.translate(None, _NO_LINE_END)) != 2 * ends
 
 
 def _held_length(data: bytes, *, at_line_start: bool) -> int:

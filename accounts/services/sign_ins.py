@@ -32,7 +32,7 @@ KNOWN_RESOLUTION = timedelta(days=1)
 # ask it at a lower price; takes what `untroubled_by` gives. No row: only `sign_in` can tell.
 UNTROUBLED = f"""
 SELECT 1 FROM accounts_signinrecord
- WHERE name = %s AND network = %s
+ WHERE name = $1 AND network = $2
    AND succeeded_at > now() - interval '{KNOWN_RESOLUTION}'
    AND {FAILURES} > (SELECT count(*) FROM unnest(failed_at) AS at
                       WHERE at > now() - interval '{WITHIN}')

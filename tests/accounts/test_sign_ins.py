@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from statistics import median
 from time import perf_counter
 
+import psycopg
 import pytest
 from django.db import connection, connections
 from django.db.models import F
@@ -157,7 +158,8 @@ def test_a_network_that_is_known_costs_one_query_more_and_no_write(
 
 
 def is_untroubled(user, peer=HERE):
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    with psycopg.RawCursor(connection.connection) as cursor:
         cursor.execute(UNTROUBLED, untroubled_by(user.primary_address.upper(), peer))
         return bool(cursor.fetchall())
 

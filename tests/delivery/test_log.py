@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-import psycopg
 import pytest
 
 from delivery.link import AwayError, Link
@@ -179,17 +178,3 @@ def test_a_refusal_is_kept_with_and_without_a_decision(owner):
     assert {row.message_id: row.explanation.get("rule") for row in rows} == {
         "<1@x>": "primary", "<2@x>": None
     }  # fmt: skip
-
-
-def test_a_statement_that_hangs_is_given_up_in_time():
-    async def dialogue() -> None:
-        link = Link(seconds=0.2)
-        with pytest.raises(AwayError):
-            await link.fetch("SELECT pg_sleep(30)")
-        assert await link.fetch("SELECT 1") == [(1,)]
-        with pytest.raises(psycopg.Error):
-            await link.fetch("SELECT nothing")
-        assert await link.fetch("SELECT 1") == [(1,)]
-        await link.close()
-
-    asyncio.run(dialogue())

@@ -161,7 +161,7 @@ def test_many_changes_are_summed_up():
     async def dialogue() -> None:
         link = Link()
         await link.fetch(
-            "INSERT INTO delivery_rulechange (amount) SELECT 1 FROM generate_series(1, %s)",
+            "INSERT INTO delivery_rulechange (amount) SELECT 1 FROM generate_series(1, $1)",
             (watching.MANY + 1,),
         )
         async with watched() as watch:
