@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import smtplib
+import time
 from asyncio.sslproto import SSLProtocol
 from email.message import EmailMessage
 
