@@ -1,0 +1,23 @@
+from sendas.models.gateways import Approval, ConnectionTest, SmartHostCredential, SmtpMsa
+from sendas.models.incidents import HostIncident
+from sendas.models.mail_domains import MailDomain
+from sendas.models.notices import OwnerNotice
+from sendas.models.proofs import CODE_TRIES, OwnershipProof, VerificationMail
+from sendas.models.send_as import ReplyFrom, ReplySetting, SendAs, SendAsQuerySet
+
+__all__ = [
+    "CODE_TRIES",
+    "Approval",
+    "ConnectionTest",
+    "HostIncident",
+    "MailDomain",
+    "OwnerNotice",
+    "OwnershipProof",
+    "ReplyFrom",
+    "ReplySetting",
+    "SendAs",
+    "SendAsQuerySet",
+    "SmartHostCredential",
+    "SmtpMsa",
+    "VerificationMail",
+]
