@@ -377,8 +377,12 @@ def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
             "key_id": sealed.key_id,
             "ciphertext": sealed.ciphertext,
             "signed_in_at": Now(),
+            # What was said or is being tried of the password before says nothing of this one.
             "refused_at": None,
             "refusal": "",
+            "claimed_until": None,
+            "checked_at": None,
+            "check_failure": "",
             "wiped_at": None,
             **approval,
         },

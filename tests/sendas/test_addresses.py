@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.db.models.functions import Now
 
 from accounts.models import Alias, AuditEvent, Domain
 from accounts.services.audit import SYSTEM, Actor
@@ -31,7 +32,7 @@ from sendas.services.addresses import (
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
-from sendas.services.breaker import record_refusal
+from sendas.services.breaker import claim_credential, record_refusal
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import send_proof
 from sendas.services.wiping import wipe_passwords
@@ -197,6 +198,18 @@ def test_a_server_for_an_address_that_was_deleted_meanwhile_is_told(owner, allow
     with pytest.raises(ValidationError, match="is not in your list"):
         remove_gateway(actor=SYSTEM, send_as=send_as)
     assert not SmtpMsa.objects.exists()
+
+
+def test_what_was_found_of_one_password_is_not_said_of_the_next(owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_to(send_as, gateway_at(partner.port))
+    old = SmtpMsa.objects.get()
+    SmtpMsa.objects.update(checked_at=Now(), check_failure="auth_refused")
+    assert claim_credential(old.credential_id)
+    set_to(send_as, gateway_at(partner.port))
+    new = SmtpMsa.objects.get()
+    assert (new.checked_at, new.check_failure) == (None, "")
+    assert claim_credential(new.credential_id)  # nobody waits for the end of the other attempt
 
 
 def test_a_list_holds_no_more_than_the_limit(owner):
