@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.services.audit import Actor, record_event
+from accounts.services.rights import demand_author_or_support
 from delivery.models import OutboxChunk, OutboxMessage
 from delivery.sealing import CHUNK_BYTES, ContentError, Place, SealedChunk, seal_chunk, unseal_chunk
 from sendas.models import SmtpMsa
@@ -159,7 +160,11 @@ def open_chunk(row: OutboxChunk) -> Content:
 
 
 def retry_now(*, actor: Actor, message: OutboxMessage) -> bool:
-    """Let a waiting or held message be attempted at once; False where it is neither."""
+    """Let a waiting or held message be attempted at once; False where it is neither.
+
+    Raise PermissionDenied but for its author, support and super administrators.
+    """
+    demand_author_or_support(actor, message.account_id)
     with transaction.atomic():
         waiting = OutboxMessage.objects.filter(
             pk=message.pk, state__in=(OutboxMessage.State.WAITING, OutboxMessage.State.HELD)
@@ -173,8 +178,9 @@ def retry_now(*, actor: Actor, message: OutboxMessage) -> bool:
 def discard(*, actor: Actor, message: OutboxMessage) -> bool:
     """Send a waiting or held message to nobody, and forget its content; False where it is neither.
 
-    One that is being sent can't be called back.
+    One that is being sent can't be called back. Raise PermissionDenied as `retry_now`.
     """
+    demand_author_or_support(actor, message.account_id)
     with transaction.atomic():
         waiting = OutboxMessage.objects.filter(
             pk=message.pk, state__in=(OutboxMessage.State.WAITING, OutboxMessage.State.HELD)

@@ -6,6 +6,7 @@ without an account is the system itself (a command, a task), which may do everyt
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext as _
@@ -108,8 +109,23 @@ def demand_owner_or_support(actor: Actor, user: User) -> None:
     """For what protects an account: its owner, support, or who may change the account."""
     if actor.user is None or actor.user.pk == user.pk:
         return
-    support = RoleAssignment.objects.filter(
-        user_id=actor.user.pk, user__suspended=False, role=Role.SUPPORT
-    )
-    if not support.exists():
+    if not _is_support(actor.user):
         demand_account(actor, user)
+
+
+def demand_author_or_support(actor: Actor, author_id: UUID | None) -> None:
+    """For a message that an account handed in, by its id; None where the account is gone.
+
+    Who may change the account has no business with its mail; a super administrator has.
+    """
+    if actor.user is None or actor.user.pk == author_id:
+        return
+    if not _is_support(actor.user):
+        demand_super_admin(actor)
+
+
+def _is_support(user: User) -> bool:
+    support = RoleAssignment.objects.filter(
+        user_id=user.pk, user__suspended=False, role=Role.SUPPORT
+    )
+    return support.exists()

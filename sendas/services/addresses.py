@@ -1,4 +1,7 @@
-"""A person's send-as addresses: listing, adding, changing, removing."""
+"""A person's send-as addresses: listing, adding, changing, removing; the person's own business.
+
+Nobody else may change them, whatever his role: each service raises PermissionDenied then.
+"""
 
 import uuid
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from accounts.models import User
 from accounts.models.directory import in_own_domains
 from accounts.services.audit import Actor, record_event
 from accounts.services.people import own_addresses
+from accounts.services.rights import demand_owner
 from policies.models import Setting
 from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
@@ -142,6 +146,7 @@ def add_address(
 
     Raise ValidationError, or ConnectionTestError; nothing is kept then.
     """
+    demand_owner(actor, user)
     address = clean_new_address(user, address)
     if gateway:
         _check_gateway(user, address, gateway)
@@ -175,6 +180,7 @@ def change_details(*, actor: Actor, user: User, address: str, details: Details) 
 
     Raise ValidationError where it does not stand in the person's list.
     """
+    demand_owner(actor, user)
     with transaction.atomic():
         _lock_list(user)
         send_as, _created = SendAs.objects.update_or_create(
@@ -192,6 +198,7 @@ def set_gateway(*, actor: Actor, send_as: SendAs, gateway: GatewaySettings) -> N
     An empty password keeps the stored one, only while server, port, encryption and user name
     stay. Raise ValidationError or ConnectionTestError; the old gateway is kept then.
     """
+    demand_owner(actor, send_as.user)
     gateway = _with_stored_password(send_as, gateway)
     _check_gateway(send_as.user, send_as.send_as_email, gateway)
     with transaction.atomic():
@@ -210,6 +217,7 @@ def set_gateway(*, actor: Actor, send_as: SendAs, gateway: GatewaySettings) -> N
 
 def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
     """Send the address's mail by our servers from now on; the stored password is wiped."""
+    demand_owner(actor, send_as.user)
     with transaction.atomic():
         _void_proofs(send_as)
         removed, _by_model = SmtpMsa.objects.filter(send_as=send_as).delete()
@@ -225,6 +233,7 @@ def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
 
 def make_default(*, actor: Actor, user: User, address: str) -> None:
     """Fill From with this address from now on; the default before it falls."""
+    demand_owner(actor, user)
     with transaction.atomic():
         _lock_list(user)
         listed = _listed(user, address)
@@ -256,6 +265,7 @@ def reply_from(user: User) -> ReplyFrom:
 
 
 def choose_reply_from(*, actor: Actor, user: User, choice: ReplyFrom) -> None:
+    demand_owner(actor, user)
     with transaction.atomic():
         old = reply_from(user)
         ReplySetting.objects.update_or_create(user=user, defaults={"reply_from": choice})
@@ -272,6 +282,7 @@ def choose_reply_from(*, actor: Actor, user: User, choice: ReplyFrom) -> None:
 
 def delete_address(*, actor: Actor, send_as: SendAs) -> None:
     """Remove an outside address with its server, credential and proofs."""
+    demand_owner(actor, send_as.user)
     with transaction.atomic():
         _lock_list(send_as.user)
         row = SendAs.objects.select_for_update().filter(pk=send_as.pk).first()

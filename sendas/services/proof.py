@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.services.audit import Actor, record_event
+from accounts.services.rights import demand_owner
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
 from sendas.services.notices import mail
 
@@ -59,7 +60,11 @@ def send_proof(send_as: SendAs) -> None:
 
 
 def confirm_code(*, actor: Actor, send_as: SendAs, code: str) -> None:
-    """Raise ValidationError for a wrong, used, expired or too often tried code."""
+    """Raise ValidationError for a wrong, used, expired or too often tried code.
+
+    Raise PermissionDenied for everybody but the account in whose list the address stands.
+    """
+    demand_owner(actor, send_as.user)
     proof = OwnershipProof.objects.filter(send_as=send_as).first()
     # Counting before comparing: of many guesses at once only CODE_TRIES are looked at. The count
     # is on the very proof that was read, for a new mail may replace it at any moment.
@@ -83,7 +88,7 @@ def _count_try(proof: OwnershipProof) -> bool:
 def find_link(user: User, token: str) -> OwnershipProof | None:
     """The proof that a link stands for, while it can be used and if it is this user's."""
     return (
-        OwnershipProof.objects.select_related("send_as")
+        OwnershipProof.objects.select_related("send_as__user")
         .filter(
             send_as__user=user,
             link_digest=_digest(token),
@@ -95,6 +100,8 @@ def find_link(user: User, token: str) -> OwnershipProof | None:
 
 
 def confirm_link(*, actor: Actor, proof: OwnershipProof) -> None:
+    """Raise ValidationError for a link used meanwhile, PermissionDenied as `confirm_code`."""
+    demand_owner(actor, proof.send_as.user)
     _accept(actor, proof)
 
 

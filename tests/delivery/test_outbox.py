@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
@@ -249,6 +250,29 @@ def test_retry_now_does_not_wait_for_the_time(owner, support, relay):
     deliver()
     assert len(relay.taken) == 1
     assert AuditEvent.objects.filter(name="outbox_retried").count() == 1
+
+
+def test_only_its_author_and_support_act_on_a_message(
+    owner, stranger, users_admin, support, super_admin
+):
+    message = put(owner)
+    for nobody in (stranger, users_admin):
+        for act in (retry_now, discard):
+            with pytest.raises(PermissionDenied):
+                act(actor=Actor(nobody), message=message)
+    assert only(message).state == State.WAITING
+    assert not AuditEvent.objects.filter(name__startswith="outbox_").exists()
+    for somebody in (owner, support, super_admin):
+        assert retry_now(actor=Actor(somebody), message=message)
+
+
+def test_what_an_account_left_behind_is_discarded_by_support_alone(owner, stranger, support):
+    message = put(owner)
+    owner.delete()
+    message.refresh_from_db()
+    with pytest.raises(PermissionDenied):
+        discard(actor=Actor(stranger), message=message)
+    assert discard(actor=Actor(support), message=message)
 
 
 def test_the_pause_grows_to_an_hour_and_is_never_the_same_for_all():
