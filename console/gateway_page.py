@@ -1,10 +1,8 @@
 """Per-user outbound gateways of one unit: the card that two pages show by one form."""
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import NamedTuple
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -14,26 +12,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import OrgUnit
-from accounts.models.people import cohort_count
 from accounts.requests import actor_of
-from console.access import AdminRequest, administered_changes
+from console.access import AdminRequest
 from console.forms import GatewayForm
 from console.impact import Impact, load_impact
 from console.impact_page import shown_impact
-from console.rollout import Rollout, load_rollout
+from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
+from console.unit_parts import just_saved, live_part, unit_parts
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
-from console.unit_tree import UnitTree, way_to
-from console.wording import own_value
 from policies.models import PolicyChange
-from policies.services import (
-    StalePolicyError,
-    change_policy,
-    database_now,
-    scheduled_changes,
-)
-
-MOST_DIGITS = 18  # of a change's number
+from policies.services import StalePolicyError, change_policy
 
 
 class MailPage(NamedTuple):
@@ -68,7 +57,7 @@ def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpRe
         return _save(request, page, unit)
     saved = just_saved(request, unit, GATEWAY)
     if request.htmx:
-        return _live_part(request, page, unit, saved)
+        return live_part(request, page.view_name, unit, saved)
     setting = load_unit_setting(unit)
     return _answer(request, Shown(page, setting, GatewayForm(setting), saved))
 
@@ -140,45 +129,13 @@ def _stale(request: AdminRequest, page: MailPage, unit: OrgUnit, newest: PolicyC
     return Shown(page, setting, GatewayForm(setting, data), notice=changed_by_other(unit, newest))
 
 
-def just_saved(request: AdminRequest, unit: OrgUnit, setting: str) -> Rollout | None:
-    """The change that the address names, if it is one of this unit and setting."""
-    number = request.GET.get("saved", "")
-    if not number.isdecimal() or len(number) > MOST_DIGITS:
-        return None
-    changes = administered_changes(request).filter(unit_id=unit.pk, setting=setting)
-    change = changes.filter(pk=int(number)).first()
-    return load_rollout(change) if change else None
-
-
-def _live_part(
-    request: AdminRequest, page: MailPage, unit: OrgUnit, saved: Rollout | None
-) -> HttpResponse:
-    """How far the saved change is; without one, when a change saved now would be complete."""
-    context = {
-        "saved": saved,
-        "url": reverse(page.view_name, args=[unit.pk]),
-        "announce": saved is not None and saved.is_news(request.GET.get("seen")),
-        **timing(),
-    }
-    part = "saved" if saved else "timing"
-    return render(request, f"console/gateway.html#{part}", context)
-
-
-def timing() -> dict[str, object]:
-    window = timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW)
-    return {"complete_by": database_now() + window, "waves": cohort_count()}
-
-
 def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
     page, setting, form, _saved, notice, impact = shown
     unit = setting.unit
-    tree = UnitTree(request, page.view_name, GATEWAY)
-    way = way_to(unit)
-    search = request.GET.get("q", "").strip()
     other = ACCESS if page is ADVANCED else ADVANCED
     context = {
         **shown._asdict(),
-        **timing(),
+        **unit_parts(request, page.view_name, unit, GATEWAY),
         **(shown_impact(impact) if impact else {}),
         "path": [
             (_("Apps"), ""),
@@ -186,19 +143,8 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
             (page.section, reverse("console:mail")),
             (page.title, ""),
         ],
-        "url": reverse(page.view_name, args=[unit.pk]),
         "other": other,
         "other_url": reverse(other.view_name, args=[unit.pk]),
-        "way": way,
-        "above": way[:-1],
-        "accounts": tree.accounts[unit.path],
-        "own_below": tree.own_below[unit.path],
-        "nodes": tree.found(search, unit) if search else tree.nodes(unit),
-        "search": search,
-        "scheduled": [
-            (change, own_value(GATEWAY, change.new, at_root=setting.is_root))
-            for change in scheduled_changes(unit, GATEWAY)
-        ],
         "inherited_from": setting.inherited.unit,
         "state": form.state(),
         "choices": [

@@ -16,13 +16,11 @@ from accounts.models import OrgUnit
 from accounts.requests import actor_of
 from accounts.services.audit import Actor
 from console.access import AdminRequest
-from console.gateway_page import just_saved, timing
 from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
-from console.unit_tree import UnitTree, way_to
-from console.wording import own_value
+from console.unit_parts import just_saved, live_part, unit_parts
 from policies.models import PolicyChange
-from policies.services import StalePolicyError, scheduled_changes
+from policies.services import StalePolicyError
 
 
 class UnitForm(Protocol):
@@ -61,7 +59,7 @@ class UnitPage:
             return self._save(request, unit)
         saved = just_saved(request, unit, self.setting)
         if request.htmx:
-            return self._live_part(request, unit, saved)
+            return live_part(request, self.view_name, unit, saved)
         return self._answer(request, unit, Shown(self.form(unit, None), saved))
 
     def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
@@ -94,26 +92,11 @@ class UnitPage:
         data["based_on"] = str(newest.version)
         return Shown(self.form(unit, data), notice=changed_by_other(unit, newest))
 
-    def _live_part(
-        self, request: AdminRequest, unit: OrgUnit, saved: Rollout | None
-    ) -> HttpResponse:
-        """How far the saved change is; without one, when a change saved now would be complete."""
-        context = {
-            "saved": saved,
-            "url": reverse(self.view_name, args=[unit.pk]),
-            "announce": saved is not None and saved.is_news(request.GET.get("seen")),
-            **timing(),
-        }
-        return render(request, f"console/gateway.html#{'saved' if saved else 'timing'}", context)
-
     def _answer(self, request: AdminRequest, unit: OrgUnit, shown: "Shown") -> HttpResponse:
-        tree = UnitTree(request, self.view_name, self.setting)
-        way = way_to(unit)
-        search = request.GET.get("q", "").strip()
         context = {
             **shown._asdict(),
             **self.more(shown.form),
-            **timing(),
+            **unit_parts(request, self.view_name, unit, self.setting),
             "page_title": self.title,
             "unit": unit,
             "is_root": unit.is_root(),
@@ -123,18 +106,7 @@ class UnitPage:
                 (_("Mail"), reverse("console:mail")),
                 (self.title, ""),
             ],
-            "url": reverse(self.view_name, args=[unit.pk]),
-            "way": way,
-            "above": way[:-1],
-            "accounts": tree.accounts[unit.path],
-            "own_below": tree.own_below[unit.path],
-            "nodes": tree.found(search, unit) if search else tree.nodes(unit),
-            "search": search,
             "legend": self.legend,
-            "scheduled": [
-                (change, own_value(self.setting, change.new, at_root=unit.is_root()))
-                for change in scheduled_changes(unit, self.setting)
-            ],
             "state": "unsaved" if shown.form.is_unsaved() else "saved",
         }
         status = shown.notice.status if shown.notice else HTTPStatus.OK
