@@ -22,6 +22,7 @@ from console.access import (
 )
 from console.account_rules import rules_of
 from console.forms import AccountForm
+from console.row_number import row_number
 from console.unit_setting import GATEWAY
 from policies.models import AppliedPolicy, GatewayPolicy
 from policies.services import Forecast, apply_now_to_account, forecast, forecasts
@@ -30,7 +31,6 @@ from sendas.services.acceptance import Acceptance, judge_list
 from sendas.services.addresses import ListedAddress, list_addresses
 
 ACCOUNTS_PER_PAGE = 50
-MOST_DIGITS = 18  # of a unit's number
 
 
 class ListedAccount(NamedTuple):
@@ -83,10 +83,8 @@ def account_list(request: AdminRequest) -> HttpResponse:
 
 
 def _unit(request: AdminRequest) -> OrgUnit | None:
-    number = request.GET.get("unit", "")
-    if not number.isdecimal() or len(number) > MOST_DIGITS:
-        return None
-    return administered_units(request).filter(pk=int(number)).first()
+    number = row_number(request.GET.get("unit", ""))
+    return None if number is None else administered_units(request).filter(pk=number).first()
 
 
 def _list_url(query: dict[str, str | int]) -> str:

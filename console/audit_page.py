@@ -11,9 +11,9 @@ from console.audit_download import event_lines, json_lines
 from console.audit_forms import AuditFilter
 from console.audit_words import line_of
 from console.csv_file import csv_answer
+from console.row_number import row_number
 
 EVENTS_PER_PAGE = 50
-MOST_DIGITS = 18  # of an event's number
 
 
 def audit_page(request: AdminRequest) -> HttpResponse:
@@ -38,10 +38,8 @@ def audit_page(request: AdminRequest) -> HttpResponse:
 
 
 def _before(events: QuerySet[AuditEvent], request: AdminRequest) -> QuerySet[AuditEvent]:
-    number = request.GET.get("before", "")
-    if not number.isdecimal() or len(number) > MOST_DIGITS:
-        return events
-    return events.filter(pk__lt=int(number))
+    number = row_number(request.GET.get("before", ""))
+    return events if number is None else events.filter(pk__lt=number)
 
 
 def audit_download(request: AdminRequest, kind: str) -> HttpResponseBase:

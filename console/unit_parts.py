@@ -12,20 +12,19 @@ from accounts.models import OrgUnit
 from accounts.models.people import cohort_count
 from console.access import AdminRequest, administered_changes
 from console.rollout import Rollout, load_rollout
+from console.row_number import row_number
 from console.unit_tree import UnitTree, way_to
 from console.wording import own_value
 from policies.services import database_now, scheduled_changes
 
-MOST_DIGITS = 18  # of a change's number
-
 
 def just_saved(request: AdminRequest, unit: OrgUnit, setting: str) -> Rollout | None:
     """The change that the address names, if it is one of this unit and setting."""
-    number = request.GET.get("saved", "")
-    if not number.isdecimal() or len(number) > MOST_DIGITS:
+    number = row_number(request.GET.get("saved", ""))
+    if number is None:
         return None
     changes = administered_changes(request).filter(unit_id=unit.pk, setting=setting)
-    change = changes.filter(pk=int(number)).first()
+    change = changes.filter(pk=number).first()
     return load_rollout(change) if change else None
 
 

@@ -18,13 +18,13 @@ from accounts.models import OrgUnit
 from accounts.models.directory import lineage
 from console.access import AdminRequest, administered_units
 from console.account_counts import accounts_with_below
+from console.row_number import row_number
 from policies.models import GatewayPolicy
 from policies.words import value_in_brief
 
 # Of more units side by side, or more hits of a search, a page would be too long to be read.
 MOST_SHOWN = 200
 MOST_OPEN = 50
-MOST_DIGITS = 18
 
 
 class Unit(NamedTuple):
@@ -172,8 +172,8 @@ def _units(wanted: Q) -> list[Unit]:
 def _opened(request: AdminRequest) -> dict[int, str]:
     """The branches that the address names: `?open=3&open=7`."""
     query: QueryDict = request.GET
-    numbers = query.getlist("open")[:MOST_OPEN]
-    ids = [int(text) for text in numbers if text.isdecimal() and len(text) <= MOST_DIGITS]
+    named = map(row_number, query.getlist("open")[:MOST_OPEN])
+    ids = [number for number in named if number is not None]
     if not ids:
         return {}
     return dict(administered_units(request).filter(pk__in=ids).values_list("pk", "path"))
