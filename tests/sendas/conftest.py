@@ -1,14 +1,12 @@
 """A partner's mail server that keeps what it gets, and an owner who may use it."""
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from threading import Thread
 
 import pytest
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from django.db.models.functions import Now
 
 from accounts.models.people import cohort_count
@@ -18,6 +16,7 @@ from sendas.models import MailDomain, SendAs
 from sendas.services.connection import GatewaySettings
 from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
+from tests.smtp_server import serving
 
 PARTNER = "user.name@partnerdomain.com"
 CANARY = "canary-7f3a-password"
@@ -73,38 +72,9 @@ def partner_server(
 ) -> Iterator[PartnerServer]:
     """On a free port of 127.0.0.1, with an event loop of its own in a thread."""
     partner = PartnerServer()
-    loop = asyncio.new_event_loop()
-
-    opened: list[SMTP] = []
-
-    def session() -> SMTP:
-        opened.append(SMTP(partner, authenticator=partner.authenticate, loop=loop, **options))
-        return opened[-1]
-
-    async def start() -> asyncio.Server:
-        return await loop.create_server(session, "127.0.0.1", 0, ssl=tls_from_start)
-
-    async def stop() -> None:
-        server.close()
-        for each in opened:
-            if each.transport:
-                each.transport.abort()
-        handlers = asyncio.all_tasks() - {asyncio.current_task()}
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-
-    thread = Thread(target=loop.run_forever)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    partner.port = server.sockets[0].getsockname()[1]
-    try:
+    options["authenticator"] = partner.authenticate
+    with serving(partner, tls=tls_from_start, **options) as partner.port:
         yield partner
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 """A provider's mail server where several people sign in, and what each connection handed it."""
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+
+from tests.smtp_server import serving
 
 
 @dataclass
@@ -44,36 +44,5 @@ def provider(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*certificate)
     kept = Provider(passwords)
-    loop = asyncio.new_event_loop()
-
-    opened: list[SMTP] = []
-
-    def session() -> SMTP:
-        opened.append(
-            SMTP(kept, authenticator=kept.authenticate, auth_require_tls=False, loop=loop)
-        )
-        return opened[-1]
-
-    async def start() -> asyncio.Server:
-        return await loop.create_server(session, "127.0.0.1", port, ssl=tls)
-
-    async def stop() -> None:
-        server.close()
-        for each in opened:
-            if each.transport:
-                each.transport.abort()
-        handlers = asyncio.all_tasks() - {asyncio.current_task()}
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-
-    thread = Thread(target=loop.run_forever)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
+    with serving(kept, port=port, tls=tls, authenticator=kept.authenticate, auth_require_tls=False):
         yield kept
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
