@@ -36,6 +36,7 @@ lint:
 	$(call install,requirements-dev.txt)
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
+	$(RUN) -m bandit --quiet --recursive --severity-level high --configfile pyproject.toml .
 	$(LINT_ENVIRONMENT) $(RUN) -m mypy .
 	$(VENV)/bin/lint-imports
 	$(LINT_ENVIRONMENT) $(RUN) -W "ignore:Got an error checking" manage.py makemigrations --check

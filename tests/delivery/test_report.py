@@ -1,10 +1,11 @@
-"""What the author gets when a message has failed, read by a parser that is not ours."""
+"""What the author gets when a message has failed, read by parsers that are not ours."""
 
 import email
 import email.policy
 
 import pytest
 from django.db.models.functions import Now
+from flufl.bounce import all_failures
 
 from accounts.services.audit import SYSTEM
 from accounts.services.people import choose_language, suspend_user
@@ -64,6 +65,17 @@ def test_a_report_has_three_parts_for_people_programs_and_the_record(report, own
     assert original["Subject"] == "Offer"
     assert original["Message-ID"] == "<Offer@yourdomain.com>"
     assert "Text" not in header.get_content()
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_mailing_lists_read_from_it_who_was_not_reached(report, gives_up):
+    """By Mailman's reader of reports, which knows nothing of us."""
+    recipients = ["claire@customer.example", "dan@customer.example"]
+    answer = b"450 4.2.1 Mailbox is busy\r\n" if gives_up else REFUSED
+    found = report(recipients=recipients, answer=answer, gives_up=gives_up)
+    temporary, permanent = all_failures(email.message_from_bytes(found.as_bytes()))
+    assert temporary == set()
+    assert permanent == {address.encode() for address in recipients}
 
 
 def test_what_was_given_up_says_so(report):
