@@ -372,6 +372,8 @@ def answer(client: Client, user: User | None, method: str, url: str, data: Any =
             client.force_login(user)
         response = getattr(client, method)(url, data)
         b"".join(response)  # a file is closed once it was read
+        assert "default-src 'self'" in response["Content-Security-Policy"]
+        assert "unsafe" not in response["Content-Security-Policy"]
         transaction.set_rollback(True)
     return response.get("Location", response.status_code)
 

@@ -12,6 +12,7 @@ from django.conf import settings as configured
 from accounts.models import AuditEvent, User
 from accounts.models.people import home_cohort
 from accounts.services.audit import Actor
+from config.celery import app
 from policies.models import Setting
 from policies.services import (
     applied_value,
@@ -87,6 +88,11 @@ def assert_done_in_time(organisation, change, number):
     assert reached(organisation.partner_desk) == number
     assert reached(organisation.support_unit) == 0
     assert audited() == 1
+
+
+def test_tasks_are_never_run_by_who_asks_for_them():
+    assert app.conf.task_always_eager is False
+    assert app.conf.broker_url.startswith("redis+socket://")
 
 
 def test_each_of_10_000_accounts_has_the_right_value_within_the_window(

@@ -50,6 +50,20 @@ def user(client, owner):
     return client
 
 
+@pytest.mark.parametrize("mode", ["none", "", "tls"])
+def test_no_server_is_used_without_verified_encryption(user, allowed, partner, mode):
+    """Only the operator may, for the relay that he names."""
+    assert set(SmtpMsa._meta.get_field("security_mode").choices) == set(
+        ServerForm.base_fields["security_mode"].choices
+    )
+    user.post(ADD, NEW)
+    answer = user.post(SERVER, server_fields(partner.port, security_mode=mode))
+    assert answer.status_code == 200
+    assert "security_mode" in answer.context["form"].errors
+    assert partner.tried == []
+    assert not SmtpMsa.objects.exists()
+
+
 @pytest.fixture
 def with_gateway(owner, allowed, partner) -> SendAs:
     send_as = make_send_as(owner)

@@ -117,6 +117,11 @@ def test_named_networks_pass_for_names_and_literals() -> None:
             resolve(spelling, guard)
 
 
+@pytest.mark.parametrize("port", [465, 587, 2525])
+def test_the_ports_of_submission_pass(port: int) -> None:
+    assert resolve("8.8.8.8", port=port) == [("8.8.8.8", port)]
+
+
 @pytest.mark.parametrize("port", [25, 22, 443, 0, 65_536])
 def test_other_ports_are_named_as_such(port: int) -> None:
     with pytest.raises(SmtpFailure) as caught:

@@ -98,6 +98,14 @@ def test_a_line_of_998_octets_passes() -> None:
     assert HeaderBlock.parse(b"X: " + b"x" * 995 + b"\r\n\r\n").fields
 
 
+def test_a_block_of_100_kb_passes_and_one_octet_more_does_not() -> None:
+    line = b"X: " + b"y" * 507 + b"\r\n"
+    block = line * 200  # 102,400 octets
+    assert len(HeaderBlock.parse(block).fields) == 200
+    with pytest.raises(HeaderError):
+        HeaderBlock.parse(b"Z" + block)
+
+
 def test_two_from_fields_are_refused() -> None:
     with pytest.raises(HeaderError, match="2 From fields"):
         HeaderBlock.parse(b"From: a@example.com\r\nfrom: b@example.com\r\n\r\n").from_mailbox()

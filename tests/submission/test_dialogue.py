@@ -1,14 +1,23 @@
 """What a client hears of the real service: literal lines over a socket."""
 
+import base64
+import contextlib
 import smtplib
 import socket
 import ssl
+import time
 
 import pytest
 
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from accounts.services.sign_ins import sign_in
+from config.demo_organisation import PARTNER_ADDRESS
+from delivery.models import OutboxMessage
+from policies.models import AppliedPolicy, GatewayFailure, Setting
+from sendas.models import SmtpMsa
+from smtp.session import Limits
+from tests.submission.conftest import apply_policy, set_gateway
 
 PRIMARY = "user@yourdomain.com"
 pytestmark = pytest.mark.slow
@@ -51,9 +60,15 @@ def test_three_wrong_passwords_end_the_connection(post_office, app_password):
     tls = ssl.create_default_context(cafile=post_office.ca_file)
     with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=40) as client:
         client.ehlo()
-        codes = [client.docmd("AUTH PLAIN AHVzZXIAcGFzcw==")[0] for _attempt in range(3)]
-    assert codes[:2] == [535, 535]
-    assert codes[2] == 421
+        begun = time.monotonic()
+        answers = [
+            client.docmd(f"AUTH PLAIN {base64.b64encode(said.encode()).decode()}")
+            for said in (f"\0{PRIMARY}\0wrong", "\0nobody@yourdomain.com\0wrong", "\0user\0x")
+        ]
+        assert time.monotonic() - begun >= 15
+    known, unknown, last = answers
+    assert known == unknown
+    assert (known[0], last[0]) == (535, 421)
 
 
 def test_after_ten_wrong_passwords_a_right_one_has_to_wait_but_nobody_elses(
@@ -89,22 +104,78 @@ def test_the_hundred_and_first_recipient_is_refused(signed_in):
     assert codes[100] == 452
 
 
+def test_the_fifty_first_connection_of_one_address_is_refused(post_office):
+    def connect() -> socket.socket:
+        return socket.create_connection(("127.0.0.1", post_office.port), 20, ("127.0.9.9", 0))
+
+    with contextlib.ExitStack() as stack:
+        open_ones = [stack.enter_context(connect()) for _ in range(50)]
+        assert {each.recv(3) for each in open_ones} == {b"220"}
+        assert stack.enter_context(connect()).recv(3) == b"421"
+
+
+def test_the_service_has_the_limits_that_were_laid_down():
+    """It takes all but the size of a message from here; what each does is in tests/smtp."""
+    limits = Limits()
+    assert (limits.command_line, limits.auth_line, limits.header_size) == (512, 12_288, 102_400)
+    assert (limits.recipients, limits.errors, limits.junk_commands) == (100, 20, 100)
+    assert (limits.auth_failures, limits.auth_failure_delay) == (3, 5)
+    assert (limits.before_auth, limits.idle, limits.bytes_per_second) == (60, 300, 500)
+    assert limits.connections_per_ip == 50
+    assert limits.greeting_delay > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_quiet_clients_are_cut_off_in_their_time(plain, signed_in):
+    """With the real times: a minute before the sign-in, five behind it."""
+    begun = time.monotonic()
+    for client, seconds in ((plain, 60), (signed_in, 300)):
+        client.sock.settimeout(seconds + 30)
+        assert client.getreply()[0] == 421
+        took = time.monotonic() - begun
+        print(f"quiet for {took:.0f} s")
+        assert seconds - 1 <= took < seconds + 10
+
+
 FAKE_ENDINGS = [
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\0.\r\n", b"\r\n.\0\r\n",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", FAKE_ENDINGS, ids=repr)
-def test_a_fake_ending_smuggles_nothing(signed_in, post_office, ending):
+@pytest.fixture(params=["our servers", "gateway", "outbox"])
+def sender(request, owner, post_office) -> str:
+    """An address whose mail goes this way."""
+    if request.param == "our servers":
+        return PRIMARY
+    send_as = request.getfixturevalue("partner_address")
+    apply_policy(owner, allowed=True, version=1)
+    if request.param == "outbox":
+        # Nobody listens at its server, so what comes is held.
+        SmtpMsa.objects.all().delete()
+        set_gateway(send_as, post_office, "x", port=post_office.upstream_port)
+        AppliedPolicy.objects.create(
+            cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
+            value={"choice": GatewayFailure.HOLD}, version=1,
+        )  # fmt: skip
+    post_office.hears_of_changes()
+    return PARTNER_ADDRESS
+
+
+@pytest.mark.parametrize("ending", [*FAKE_ENDINGS, b"\r\n"], ids=repr)
+def test_a_fake_ending_smuggles_nothing(signed_in, post_office, sender, ending):
+    """Where it is a right line end instead, the message goes, and is one."""
     smuggled = b"MAIL FROM:<boss@yourdomain.com>\r\nRCPT TO:<x@customer.example>\r\nDATA\r\n"
     signed_in.ehlo()
     signed_in.mail(PRIMARY)
     signed_in.rcpt("claire@customer.example")
     assert signed_in.docmd("DATA")[0] == 354
-    signed_in.send(b"From: user@yourdomain.com\r\n\r\nText" + ending + smuggled + b"\r\n.\r\n")
+    signed_in.send(f"From: {sender}\r\n\r\nText".encode() + ending + smuggled + b"\r\n.\r\n")
     code, _text = signed_in.getreply()
-    assert code // 100 == 5
-    assert post_office.raw("ours") == post_office.raw("partner") == []
+    taken = [*post_office.raw("ours"), *post_office.raw("partner"), *OutboxMessage.objects.all()]
+    is_right = ending == b"\r\n"
+    assert code // 100 == (2 if is_right else 5)
+    assert len(taken) == is_right
     signed_in.close()  # the service would wait two seconds for that
 
 
@@ -114,5 +185,6 @@ def test_commands_sent_before_the_handshake_are_not_obeyed_after_it(post_office)
         raw.sendall(b"EHLO client.example\r\n")
         raw.recv(4000)
         raw.sendall(b"STARTTLS\r\nMAIL FROM:<user@yourdomain.com>\r\nNOOP\r\n")
-        answer = raw.recv(4000)
-    assert answer.count(b"250 ") == 0
+        answer = b"".join(iter(lambda: raw.recv(4000), b""))
+    assert answer.startswith(b"554 ")
+    assert answer.count(b"\r\n") == 1

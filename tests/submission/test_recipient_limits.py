@@ -60,8 +60,13 @@ def test_beyond_the_limit_nothing_goes_and_administrators_hear_at_once(
         "OUTGATE_RELAY_URL": relay,
         "SSL_CERT_FILE": str(post_office.ca_file.parent / "bundle.pem"),
     }
-    with running("worker", WORKER, environment) as worker, running("beat", BEAT, environment):
-        until(lambda: LimitReport.objects.get().mailed_at, 40, lambda: worker.output)
+    with (
+        running("worker", WORKER, environment) as worker,
+        running("beat", BEAT, environment) as beat,
+    ):
+        worker.wait_for(r"\bready\.")
+        beat.wait_for("is starting")
+        until(lambda: LimitReport.objects.get().mailed_at, 15, lambda: worker.output)
     *_messages, report = sorted(post_office.captured("ours"), key=lambda each: len(str(each)))
     assert report["X-Envelope-To"] == super_admin.primary_address
     assert PRIMARY in report["Subject"]

@@ -183,6 +183,12 @@ def test_an_open_session_follows_the_policy_from_message_to_message(
         client.send_message(write(PARTNER_ADDRESS))
         other = {"ours": "partner", "partner": "ours"}[server]
         assert (len(post_office.raw(server)), len(post_office.raw(other))) == (1, 0)
+    # The log tells for good which version each was decided by, and whose.
+    until(lambda: Delivery.objects.exclude(finished_at=None).count() == 4, 5)
+    told = Delivery.objects.order_by("created_at").values_list("route", "explanation__version")
+    assert list(told) == [("default", 1), ("gateway", 2), ("default", 3), ("gateway", 4)]
+    units = Delivery.objects.values_list("explanation__deciding_unit", "explanation__cohort")
+    assert set(units) == {("Partner desk", owner.cohort)}
 
 
 def test_a_read_receipt_keeps_its_empty_envelope_sender(
@@ -205,9 +211,14 @@ def test_a_from_that_is_not_the_accounts_is_refused(client, post_office, colleag
     with pytest.raises(smtplib.SMTPDataError) as refused:
         client.sendmail(PRIMARY, [RECIPIENT], wire(address))
     assert refused.value.smtp_code == 550
+    assert refused.value.smtp_error.startswith(b"5.7.1 ")
     assert words in refused.value.smtp_error.decode()
+    with pytest.raises(smtplib.SMTPDataError, match=words):
+        client.sendmail("", [RECIPIENT], wire(address))  # not as a read receipt either
     assert post_office.raw("ours") == post_office.raw("partner") == []
-    assert delivery_log(Delivery.State.REFUSED).explanation["rule"] == "not_owned"
+    until(lambda: Delivery.objects.exclude(finished_at=None).count() == 2, 5)
+    for delivery in Delivery.objects.all():
+        assert (delivery.state, delivery.explanation["rule"]) == ("refused", "not_owned")
 
 
 def test_an_address_that_waits_for_proof_is_refused(client, post_office, owner):
