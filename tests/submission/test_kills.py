@@ -62,7 +62,19 @@ def all_at_their_steps(
                 holder.execute("LOCK TABLE delivery_delivery IN SHARE MODE")
             station.set_out(service, password)
         assert all(station.has_arrived() for station in found)
+        until(lambda: log_waits(services), 5)
+        [waiting] = [each.send_as.send_as_email for each in found if each.step.log_waits]
+        assert not Delivery.objects.filter(from_address=waiting, account=found[0].send_as.user)
         yield
+
+
+def log_waits(services) -> int:
+    """How many of the log's statements the holder's lock keeps waiting in PostgreSQL."""
+    with contextlib.closing(superuser(services)) as root:
+        return root.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            " AND relation = 'delivery_delivery'::regclass AND mode = 'RowExclusiveLock'"
+        ).fetchone()[0]
 
 
 def kill_service(service: OwnService, found: list[Station]) -> None:
