@@ -16,6 +16,7 @@ from sendas.services.breaker import (
     note_sign_in,
     record_refusal,
     release_claim,
+    renew_claim,
 )
 from sendas.upstream import open_gateway
 from smtp.client import Connection, Credential, Timeouts
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 # For so long after a sign-in nobody asks whether the password still works. Within it, a password
 # that is changed can be tried once by each connection that is being opened at that moment.
 TRUSTED_SECONDS = 10.0
-ATTEMPT_SECONDS = CLAIM_SECONDS - 10.0
-WAIT_SECONDS = 30.0  # for an attempt of another process
+ATTEMPT_SECONDS = 50.0
+WAIT_SECONDS = 30.0  # for an attempt of another process: longer than the claim of a dead one holds
 ASK_AGAIN_SECONDS = 0.1
 
 
@@ -86,6 +87,7 @@ class GatewaySignIns:
 
     async def _try_alone(self, route: Route, credential_id: UUID) -> Connection:
         credential = await self._claim(credential_id)
+        renewing = asyncio.create_task(self._renew(credential_id))
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 connection = await self._sign_in(route, credential)
@@ -98,6 +100,8 @@ class GatewaySignIns:
             if isinstance(error, TimeoutError):
                 raise SmtpFailure(FailureKind.TIMEOUT, Step.AUTH) from None
             raise
+        finally:
+            renewing.cancel()
         self._trusted.add(credential_id)
         asyncio.get_running_loop().call_later(TRUSTED_SECONDS, self._trusted.discard, credential_id)
         try:
@@ -114,6 +118,11 @@ class GatewaySignIns:
                 return credential
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         raise SmtpFailure(FailureKind.TIMEOUT, Step.POOL)
+
+    async def _renew(self, credential_id: UUID) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+            await self._note(renew_claim, credential_id)
 
     async def _sign_in(self, route: Route, credential: Credential) -> Connection:
         return await open_gateway(
@@ -135,7 +144,7 @@ class GatewaySignIns:
         try:
             await self._database(note, credential_id)
         except (DatabaseError, TimeoutError) as error:  # the claim runs out by itself
-            logger.warning("The end of a sign-in is not noted: %s", type(error).__name__)
+            logger.warning("A sign-in's claim is not noted: %s", type(error).__name__)
 
 
 def is_refusal(failure: SmtpFailure) -> bool:

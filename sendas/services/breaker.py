@@ -17,7 +17,7 @@ from sendas.services.addresses import gateway_password
 from smtp.client import Credential
 from smtp.failure import FailureKind, SmtpFailure, Step
 
-CLAIM_SECONDS = 60  # longer than an attempt may take: then whoever had it is dead
+CLAIM_SECONDS = 15  # unless it is renewed meanwhile: then whoever had it is dead
 
 
 def load_usable_credential(credential_id: UUID) -> Credential:
@@ -34,7 +34,8 @@ def load_usable_credential(credential_id: UUID) -> Credential:
 def claim_credential(credential_id: UUID) -> Credential | None:
     """The same, to be tried by the caller alone; None while somebody else tries it.
 
-    To be ended by `note_sign_in`, `release_claim` or `record_refusal`.
+    To be renewed within CLAIM_SECONDS by `renew_claim`, and to be ended by `note_sign_in`,
+    `release_claim` or `record_refusal`.
     """
     credential = load_usable_credential(credential_id)
     free = SmtpMsa.objects.filter(
@@ -45,6 +46,13 @@ def claim_credential(credential_id: UUID) -> Credential | None:
     )
     claimed = free.update(claimed_until=Now() + timedelta(seconds=CLAIM_SECONDS))
     return credential if claimed else None
+
+
+def renew_claim(credential_id: UUID) -> None:
+    """The attempt is still under way; one that has ended stays ended."""
+    SmtpMsa.objects.filter(credential_id=credential_id, claimed_until__isnull=False).update(
+        claimed_until=Now() + timedelta(seconds=CLAIM_SECONDS)
+    )
 
 
 def note_sign_in(credential_id: UUID) -> None:

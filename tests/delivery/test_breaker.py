@@ -1,6 +1,7 @@
 """A password that is refused reaches the server once, however many want to send with it."""
 
 import asyncio
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from delivery.services import load_account, load_settings
 from delivery.sign_in import GatewaySignIns
 from delivery.tasks import database
 from sendas.models import OwnerNotice, SmtpMsa
-from sendas.services.breaker import claim_credential, record_refusal
+from sendas.services.breaker import CLAIM_SECONDS, claim_credential, record_refusal
 from sendas.tasks import mail_notice, sweep_notices
 from smtp.failure import FailureKind, SmtpFailure, Step
 from tests.delivery.outbox import put
@@ -108,6 +109,37 @@ def test_while_another_process_tries_nobody_else_does(send_as, partner):
     assert claim_credential(msa.credential_id) is None
     SmtpMsa.objects.update(claimed_until=Now())  # it died, and its time is over
     assert claim_credential(msa.credential_id)
+
+
+@pytest.mark.slow
+def test_an_attempt_that_takes_long_keeps_the_others_away(owner, send_as, relay, open_ports):
+    """Longer than a claim holds by itself, at a server that thinks about it."""
+    open_ports(relay.port)
+    msa = keep_gateway(send_as, relay.port)
+    reached, let_go = Event(), Event()
+
+    def think(step: str) -> None:
+        if step == "greeting":
+            reached.set()
+            assert let_go.wait(CLAIM_SECONDS * 3)
+
+    async def open_slowly() -> list[object]:
+        opening = asyncio.create_task(open_many([GatewaySignIns(database())], route, 1))
+        while not reached.is_set():  # noqa: ASYNC110  (it is another thread's)
+            await asyncio.sleep(0.05)
+        try:
+            await asyncio.sleep(CLAIM_SECONDS * 4 / 3)
+            claimed = await database()(claim_credential, msa.credential_id)
+        finally:
+            let_go.set()
+        return [claimed, *await opening]
+
+    relay.at, route = think, route_of(owner)
+    claimed, failure = asyncio.run(open_slowly())
+    assert claimed is None
+    assert isinstance(failure, SmtpFailure)
+    msa.refresh_from_db()
+    assert msa.claimed_until is None
 
 
 def test_sessions_and_workers_together_try_once(owner, send_as, partner, relay):
