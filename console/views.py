@@ -60,11 +60,12 @@ def overview(request: AdminRequest) -> HttpResponse:
     request.administered = request.rights.paths(Privilege.MAIL_SETTINGS)
     if not request.administered:
         return render(request, "console/own_roles.html", {"roles": own_roles(request.user)})
-    values = _own_values(request)
+    values, top = _own_values(request), administered_unit(request)
     context = {
         "values": listed(list(values[:OWN_VALUES_SHOWN])),
         "more_values": max(values.count() - OWN_VALUES_SHOWN, 0),
-        "top": administered_unit(request),
+        "top": top,
+        "setting": load_unit_setting(top),
         "hosts": failing_on_overview(request),
         "rollouts": load_rollouts(running_changes(request)[:RUNNING_SHOWN]),
         "waiting": count_waiting(request),

@@ -30,8 +30,19 @@ def test_the_overview_of_a_unit_administrator_ends_at_the_own_units(
     save_value(user=super_admin, unit=organisation.support_unit)
     client.force_login(unit_admin)
     words = text_of(client.get(reverse("console:overview")))
-    assert "None of your units has a value of its own." in words
-    assert "Nothing is on its way" in words
+    assert "None of your units has a value of its own. Where nothing is set" in words
+    assert "No change that was saved for your units is on its way." in words
+
+
+def test_a_unit_administrator_reads_what_the_units_inherit(
+    client: Client, super_admin: User, unit_admin: User, organisation: Organisation
+) -> None:
+    save_value(user=super_admin, unit=organisation.root)
+    client.force_login(unit_admin)
+    words = text_of(client.get(reverse("console:overview")))
+    assert "None of your units has a value of its own. Sales inherits On from yourdomain" in words
+    assert "gateways are off" not in words
+    assert "reached every account" not in words
 
 
 def test_the_overview_counts_what_it_does_not_list(

@@ -53,7 +53,7 @@ def test_without_a_change_the_list_says_what_will_stand_here(
     client: Client, super_admin: User
 ) -> None:
     client.force_login(super_admin)
-    assert "No rollout yet" in text_of(client.get(reverse("console:rollouts")))
+    assert "No rollout for your units yet" in text_of(client.get(reverse("console:rollouts")))
 
 
 def test_a_unit_administrator_sees_the_changes_of_own_units_only(
