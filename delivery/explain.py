@@ -23,8 +23,8 @@ SENTENCES: dict[str, Callable[[], str]] = {
         "The address has its own server, but gateways are off %(decider)s."
     ),
     Rule.GATEWAY_FORBIDDEN: lambda: _(
-        "The address has its own server, but a guardrail %(decider)s does not let it be used: "
-        "%(guardrail)s."
+        "The address has its own server, but the guardrail “%(guardrail)s” %(decider)s does not "
+        "let it be used."
     ),
     Rule.GATEWAY_WAITS: lambda: _(
         "The address has its own server, which an administrator has not approved yet."
@@ -72,7 +72,7 @@ def _outbound(stored: Mapping[str, Any]) -> str:
 
 def _guardrail(stored: Mapping[str, Any]) -> str:
     guardrail = stored.get("guardrail")
-    return str(Guardrail(guardrail).label).lower() if guardrail else ""
+    return str(Guardrail(guardrail).label) if guardrail else ""
 
 
 def _decider(stored: Mapping[str, Any]) -> str:

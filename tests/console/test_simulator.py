@@ -188,8 +188,10 @@ def test_the_account_leads_here_and_here_leads_to_its_addresses_and_messages(
     url = f"{SIMULATOR}?account=user%40yourdomain.com"
     account = client.get(reverse("console:account", args=[owner.pk])).content.decode()
     assert f'href="{url}"' in account
+    assert f'href="{url}&amp;sender=own%40partnerdomain.com"' in account
     html = client.get(url).content.decode()
     assert 'sender=own%40partnerdomain.com"' in html
+    assert html.index('id="addresses"') < html.index('id="decision"')
     assert reverse("console:message", args=[delivery.pk]) in html
 
 

@@ -251,8 +251,8 @@ def test_a_guardrail_that_decided_is_named_with_its_unit_and_version():
     told = ask(OUTSIDE, allowed=ON, outside=verified(WORKING), guardrails=guardrails).explanation
     assert (told.guardrail, told.deciding_unit, told.version) == ("connection", "Partner desk", 9)
     assert explain(told.as_json()) == (
-        "The address has its own server, but a guardrail for Partner desk does not let it be used: "
-        "ports and encryption."
+        "The address has its own server, but the guardrail “Ports and encryption” for Partner desk "
+        "does not let it be used."
     )
 
 

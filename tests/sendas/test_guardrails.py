@@ -226,3 +226,15 @@ def test_a_mail_that_does_not_leave_undoes_nothing(owner, unit_admin, waiting, s
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     assert not judge(approve_gateway, unit_admin, waiting)
     assert answer(owner).kind == RouteKind.GATEWAY
+
+
+def test_the_page_of_the_account_says_which_guardrail_forbids_which_server(
+    client, owner, allowed, organisation, partner, super_admin
+):
+    add(owner, gateway_at(partner.port))
+    SendAs.objects.update(verification_status=SendAs.VerificationStatus.ACCEPTED)
+    guard(owner, organisation.sales, servers={"allowed": [], "denied": ["localhost"]})
+    client.force_login(super_admin)
+    html = client.get(reverse("console:account", args=[owner.pk])).content.decode()
+    assert "Own server localhost." in html
+    assert "the guardrail “Servers” for Sales does not let it be used." in html
