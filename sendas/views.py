@@ -220,7 +220,12 @@ def _add(
         gateway=gateway,
     )
     drop_draft(request, draft["address"])
-    _send_proof(request, send_as)
+    if _send_proof(request, send_as) and gateway:
+        messages.success(
+            request,
+            _("%(host)s accepted the password. Now type the code that was sent to %(address)s.")
+            % {"host": gateway.host, "address": send_as.send_as_email},
+        )
     return redirect("sendas:list")
 
 

@@ -101,6 +101,12 @@ def test_a_refused_address_stays_in_its_field_with_the_reason(user):
     assert not SendAs.objects.exists()
 
 
+def test_what_few_need_is_folded_until_something_stands_in_it(user):
+    assert '<details class="disclosure">' in user.get(ADD).content.decode()
+    answer = user.post(ADD, NEW | {"reply_to_address": "nobody"})
+    assert '<details class="disclosure" open>' in answer.content.decode()
+
+
 def test_a_name_can_not_carry_a_line_break(user):
     answer = user.post(ADD, NEW | {"display_name": "User\r\nBcc: x@example.com"})
     assert "Leave out line breaks" in answer.content.decode()
@@ -130,6 +136,9 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
     assert gateway_password(SmtpMsa.objects.get()) == CANARY
     assert SendAs.objects.get().is_pending
     assert len(mailoutbox) == 1
+    listed = user.get(LIST).content.decode()
+    told = f"localhost accepted the password. Now type the code that was sent to {PARTNER}."
+    assert told in listed
     assert user.get(SERVER).url == ADD  # the draft is gone
 
 
