@@ -89,9 +89,14 @@ def _own_values(request: AdminRequest) -> QuerySet[GatewayPolicy]:
 @require_safe
 @for_any_administrator
 def search(request: AdminRequest) -> HttpResponse:
-    """Where a setting is, by a word of it."""
+    """Where a setting is, by a word of it; an address leads to the accounts."""
     text = request.GET.get("q", "").strip()
-    context = {"search": text, "found": find_places(text, request.rights)}
+    is_account = "@" in text and bool(request.rights.paths(Privilege.MAIL_SETTINGS))
+    context = {
+        "search": text,
+        "found": find_places(text, request.rights),
+        "accounts_url": reverse("console:accounts", query={"q": text}) if is_account else "",
+    }
     return render(request, "console/search.html", context)
 
 

@@ -43,3 +43,11 @@ def test_nothing_found_repeats_what_was_looked_for(client, super_admin, words):
 def test_an_empty_search_says_what_to_type(client, super_admin):
     client.force_login(super_admin)
     assert "Type a word" in text_of(client.get(SEARCH, {"q": " "}))
+
+
+def test_an_address_leads_to_the_accounts(client, super_admin, reports_admin):
+    client.force_login(super_admin)
+    html = client.get(SEARCH, {"q": "user@yourdomain.com"}).content.decode()
+    assert f'href="{reverse("console:accounts")}?q=user%40yourdomain.com"' in html
+    client.force_login(reports_admin)
+    assert "Look up" not in text_of(client.get(SEARCH, {"q": "user@yourdomain.com"}))
