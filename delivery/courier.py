@@ -17,6 +17,7 @@ from delivery.backoff import seconds_until_retry
 from delivery.batcher import Batcher
 from delivery.database import Database
 from delivery.decisions import Decisions
+from delivery.doubts import note_doubts
 from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import route_header
 from delivery.models import Delivery, OutboxMessage
@@ -140,6 +141,7 @@ class Courier:
         except SmtpFailure as failure:
             if route.instead and server_is_broken(failure):
                 return await self._start(job, route.instead, first)
+            await note_doubts(self._database, failure, route, job.message.account_id, sender)
             return _failed(job, route, failure)
         except (SmtpMsa.DoesNotExist, CredentialError):
             return _later(job, GONE)

@@ -17,6 +17,7 @@ from accounts.models import AppPassword
 from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError, Decided
 from delivery.database import Database
+from delivery.doubts import note_doubts
 from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
 from delivery.headers import RESENT, complete_header, write_header
 from delivery.holding import Holding, draft_of
@@ -189,6 +190,7 @@ class Relay:
                 # The number that the mail program hears belongs to the row of the second way.
                 await self.explain(failure, message._replace(number=str(uuid4())), route)
                 return await self._open(submission, message, route.instead, generation, taken)
+            await note_doubts(self.database, failure, route, message.user_id, sender)
             reply = await self.explain(failure, message, route)
             if route.may_wait and may_pass(failure):
                 return self._hold(submission, message, taken)

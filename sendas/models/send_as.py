@@ -39,6 +39,7 @@ class SendAs(models.Model):
     class AskReason(models.TextChoices):
         AGE = "age", _("The proof is old")
         BOUNCE = "bounce", _("Mail to the address came back")
+        SENDER = "sender", _("Its own server does not know it any more")
 
     user = models.ForeignKey(
         User, on_delete=models.CASCADE, related_name="send_as", verbose_name=_("account")

@@ -81,7 +81,6 @@ def _mail(notice: OwnerNotice) -> None:
     if notice.send_as:
         context |= {
             "send_as": notice.send_as,
-            "bounced": notice.send_as.ask_reason == SendAs.AskReason.BOUNCE,
             "link": f"{link}#address-{notice.send_as.pk}",
         }
     else:

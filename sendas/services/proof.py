@@ -17,7 +17,9 @@ from accounts.models import User
 from accounts.services.audit import Actor, record_event
 from accounts.services.rights import demand_owner
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
+from sendas.services.bounces import note_gone_recipient, recipient_is_gone
 from sendas.services.notices import mail
+from smtp.reply import ReplyParser
 
 LINK_VALID = timedelta(hours=24)
 CODE_VALID = timedelta(minutes=15)
@@ -56,6 +58,8 @@ def send_proof(send_as: SendAs) -> None:
         _mail(send_as, code, token)
     except (OSError, SMTPException) as error:
         proof.delete()  # nobody has its code
+        if isinstance(error, SMTPRecipientsRefused):
+            _note_refused(error)
         raise ValidationError(_why_it_did_not_leave(error)) from error
 
 
@@ -133,6 +137,16 @@ def _digest(secret: str, send_as: SendAs | None = None) -> str:
     """Keyed, for a code of eight digits could be tried through; a code is bound to its address."""
     bound = f"{send_as.pk}:{send_as.send_as_email}:" if send_as else ""
     return salted_hmac("sendas.proof", bound + secret, algorithm="sha256").hexdigest()
+
+
+def _note_refused(error: SMTPRecipientsRefused) -> None:
+    """What our relay said of the address, in whichever spelling it was written to."""
+    for address, (code, text) in error.recipients.items():
+        lines = text.splitlines() or [b""]
+        wire = b"".join(b"%d-%s\r\n" % (code, line) for line in lines[:-1])
+        for reply in ReplyParser().feed(wire + b"%d %s\r\n" % (code, lines[-1])):
+            if recipient_is_gone(reply):
+                note_gone_recipient(address)
 
 
 def _why_it_did_not_leave(error: Exception) -> str:

@@ -19,6 +19,7 @@ from sendas.models import OwnerNotice, SendAs, SendAsQuerySet
 GRACE = {
     SendAs.AskReason.AGE: timedelta(weeks=4),
     SendAs.AskReason.BOUNCE: timedelta(weeks=1),
+    SendAs.AskReason.SENDER: timedelta(weeks=1),
 }
 BATCH = 200  # rows in one transaction
 # A million addresses are 114 an hour. The first time, or after a shorter OUTGATE_PROOF_DAYS, all of

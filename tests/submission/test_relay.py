@@ -4,9 +4,11 @@ import contextlib
 import smtplib
 import ssl
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
@@ -137,6 +139,19 @@ def test_what_the_upstream_refuses_is_refused_with_its_words(
         assert answer.decode().split(" ", 2)[2].strip() in refused.value.smtp_error.decode()
     assert logged(Delivery.State.REFUSED).route == "gateway"
     assert post_office.raw("ours") == post_office.raw("partner") == []
+
+
+def test_a_sender_that_its_own_server_does_not_know_is_to_be_proved_again(
+    client, post_office, gateway
+):
+    SendAs.objects.filter(pk=gateway.pk).update(verified_at=Now() - timedelta(days=30))
+    with (
+        post_office.upstream(MAIL=b"550 5.1.8 Nobody of that name sends here\r\n"),
+        pytest.raises(smtplib.SMTPDataError, match="Nobody of that name"),
+    ):
+        client.sendmail(PRIMARY, RECIPIENTS, HEADER + LINE)
+    gateway.refresh_from_db()
+    assert gateway.ask_reason == SendAs.AskReason.SENDER
 
 
 def test_lost_behind_the_final_dot_the_log_leaves_it_open(client, post_office):
