@@ -176,17 +176,25 @@ class OutboundForm(forms.Form):
 
     def context(self) -> dict[str, Any]:
         unit = self.inherited.unit
+        credential = _credential_of(self.own["server"]) if self.own else None
         return {
             "is_own": self.own is not None,
             "inherited_from": unit.name if unit else "",
             "inherited_text": value_in_words(SETTING, self.inherited.value),
-            "stored": bool(self.own and self.own["server"] and self.own["server"]["credential_id"]),
+            "stored": credential is not None and credential.has_password,
+            "wiped": credential if credential and not credential.has_password else None,
             "choice": self["choice"] if "choice" in self.fields else None,
         }
 
 
+def _credential_of(server: dict[str, Any] | None) -> SmartHostCredential | None:
+    if not server or not server["credential_id"]:
+        return None
+    return SmartHostCredential.objects.filter(pk=server["credential_id"]).first()
+
+
 def _server_fields(server: dict[str, Any]) -> dict[str, Any]:
-    credential = SmartHostCredential.objects.filter(pk=server["credential_id"]).first()
+    credential = _credential_of(server)
     return {
         "host": server["host"],
         "port": server["port"],

@@ -99,6 +99,12 @@ def _sign_in_refused(failure: SmtpFailure, route: Route, from_address: str) -> R
             f"{host} no longer accepts the stored password for {from_address}. {NOTHING_SENT} "
             "Enter the new password under Send mail as.",
         )
+    if failure.reply is None:  # it was not asked
+        return Reply(
+            451,
+            "4.7.0",
+            f"The password for our server {host} was wiped. {NOTHING_SENT} Ask your administrator.",
+        )
     return Reply(
         451,
         "4.7.0",

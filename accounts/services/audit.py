@@ -1,8 +1,8 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from accounts.models import AuditEvent, OrgUnit, User
-from accounts.models.directory import join_names, path_names
+from accounts.models.directory import path_names, paths_by_unit
 
 
 class Actor(NamedTuple):
@@ -46,7 +46,7 @@ def record_event(
 
 def record_account_events(actor: Actor, name: str, events: Sequence[AccountEvent]) -> None:
     """As record_event for many accounts, in two queries however many they are."""
-    paths = _unit_paths(event.user.unit for event in events)
+    paths = paths_by_unit(event.user.unit for event in events)
     AuditEvent.objects.bulk_create(
         AuditEvent(
             actor_id=actor.user.pk if actor.user else None,
@@ -60,11 +60,3 @@ def record_account_events(actor: Actor, name: str, events: Sequence[AccountEvent
         )
         for event in events
     )
-
-
-def _unit_paths(units: Iterable[OrgUnit]) -> dict[int, str]:
-    """As path_names, by id."""
-    lineages = {unit.pk: unit.lineage[::-1] for unit in units}
-    wanted = {path for lineage in lineages.values() for path in lineage}
-    known = {unit.path: unit for unit in OrgUnit.objects.filter(path__in=wanted)}
-    return {pk: join_names(known[path] for path in lineage) for pk, lineage in lineages.items()}

@@ -126,11 +126,16 @@ class SmtpMsa(models.Model):
         return self.has_password and self.refused_at is None
 
 
+class SmartHostCredentialQuerySet(models.QuerySet["SmartHostCredential"]):
+    def with_password(self) -> "SmartHostCredentialQuerySet":
+        return self.filter(wiped_at=None)
+
+
 class SmartHostCredential(models.Model):
     """The sign-in of an outbound gateway that an administrator named, for that server only.
 
-    A setting's value names it by its id, so it is never changed and outlives its value: an undo may
-    bring that back.
+    A setting's value names it by its id, so it is never changed but to be wiped, and outlives its
+    value: an undo may bring that back.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -141,9 +146,25 @@ class SmartHostCredential(models.Model):
     key_id = models.CharField(max_length=40)
     ciphertext = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now())
+    # As in SmtpMsa.
+    wiped_at = models.DateTimeField(null=True)
+
+    objects = SmartHostCredentialQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(wiped_at=None) | Q(ciphertext=b"", key_id=""),
+                name="nothing_is_left_of_a_wiped_sign_in",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def has_password(self) -> bool:
+        return self.wiped_at is None
 
 
 class ConnectionTest(models.Model):

@@ -97,10 +97,12 @@ def stored_sign_in(unit: OrgUnit, smart_host: SmartHost) -> SmartHostCredential 
 
 
 def smart_host_sign_in(credential_id: UUID) -> Credential:
-    """User name and password. Raises CredentialError."""
+    """User name and password. Raises CredentialError, and SmtpFailure where it was wiped."""
     row = SmartHostCredential.objects.filter(pk=credential_id).first()
     if row is None:
         raise CredentialError("The sign-in of this server is gone.")
+    if not row.has_password:
+        raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, permanent=True)
     return Credential(row.username, sign_in_password(row))
 
 

@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind(SmtpMsa.objects.with_password, gateway_password, binding_of),
-    Kind(SmartHostCredential.objects.all, sign_in_password, binding_of_sign_in),
+    Kind(SmartHostCredential.objects.with_password, sign_in_password, binding_of_sign_in),
 )
 
 

@@ -53,7 +53,7 @@ def stored(owner, colleague, stranger) -> list[SmtpMsa]:
 def test_the_page_counts_the_passwords_of_each_server(as_super, stored):
     html = read(as_super, PAGE)
     assert html.index(HOST) < html.index("mail.consult.example")
-    assert list(hosts_with_passwords("")) == [(HOST, 3), ("mail.consult.example", 1)]
+    assert hosts_with_passwords("", 9) == [(HOST, 3, 0), ("mail.consult.example", 1, 0)]
     found = read(as_super, f"{PAGE}?q=Consult")
     assert "mail.consult.example" in found
     assert HOST not in found
@@ -104,7 +104,9 @@ def test_the_button_wipes_them_and_nothing_else(as_super, super_admin, stored):
             assert msa.credential_id == before[msa.pk]
     event = AuditEvent.objects.get(name="passwords_wiped")
     assert (event.actor_id, event.target) == (super_admin.pk, HOST)
-    assert event.details == {"accounts": 2, "addresses": 3, "reason": "Broken into on Monday"}
+    assert event.details == {
+        "accounts": 2, "addresses": 3, "sign_ins": 0, "reason": "Broken into on Monday"
+    }  # fmt: skip
 
 
 def test_a_second_click_wipes_nothing_and_tells_nobody_again(as_super, stored):
