@@ -155,6 +155,8 @@ FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
+# Far above what a form may have: BoundedUpload keeps fewer, and the rest of the form with them.
+DATA_UPLOAD_MAX_NUMBER_FILES = 10_000
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 DATABASES = {"default": env.db("DATABASE_URL")}

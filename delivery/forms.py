@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
 from delivery.sending import Sender
+from delivery.uploads import MOST_FILES, LeftOut
 from sendas.forms import NO_CONTROL_CHARACTERS
 from sendas.services.addresses import ListedAddress
 from sendas.services.signatures import signature_as_text
@@ -132,9 +133,9 @@ class ComposeForm(forms.Form):
         data: Any = None,
         files: Any = None,
         chosen: "Sequence[UploadedFile[Any]]" = (),
-        is_cut: bool = False,
+        left_out: LeftOut | None = None,
     ) -> None:
-        """`given` stands in the fields to begin with; `is_cut`: there were too large files.
+        """`given` stands in the fields to begin with; `left_out`: why files were not kept.
 
         `chosen` are files of a form that is shown again without having been judged.
         """
@@ -143,7 +144,7 @@ class ComposeForm(forms.Form):
         super().__init__(
             data, files, initial={"number": uuid4(), "sender": default, **(given or {})}
         )
-        self._is_cut = is_cut
+        self._left_out = left_out
         self.has_signatures = any(each.row and each.row.signature for each in usable)
         self._chosen = chosen or (files.getlist("attachments") if files else ())
         self.senders: dict[str, ListedAddress] = {each.address: each for each in usable}
@@ -156,9 +157,10 @@ class ComposeForm(forms.Form):
         choice.error_messages["invalid_choice"] = _(
             "Nothing can be sent from %(value)s at present. Choose another address."
         )
-        self.fields["attachments"].help_text = _("Together at most %(size)s.") % {
-            "size": filesizeformat(_room())
-        }
+        attachments = self.fields["attachments"]
+        attachments.help_text = _("Together at most %(size)s.") % {"size": filesizeformat(_room())}
+        # For compose.js, which tells before anything is sent.
+        attachments.widget.attrs |= {"data-most-files": MOST_FILES, "data-most-octets": _room()}
 
     def clean(self) -> None:
         for name in ("in_reply_to", "references"):
@@ -173,7 +175,7 @@ class ComposeForm(forms.Form):
                 )
         self._check_recipients()
         if not self.errors and self.letter.most_octets > settings.OUTGATE_MESSAGE_SIZE:
-            self.add_error("attachments", self._too_large())
+            self.add_error("attachments", self.too_large)
 
     def _check_recipients(self) -> None:
         fields = ("to", "cc", "bcc")
@@ -191,11 +193,20 @@ class ComposeForm(forms.Form):
 
     def clean_attachments(self) -> "list[UploadedFile[Any]]":
         files: list[UploadedFile[Any]] = self.cleaned_data["attachments"]
-        if self._is_cut:
-            raise ValidationError(self._too_large())
+        if self._left_out:
+            told = self.too_many if self._left_out == LeftOut.TOO_MANY else self.too_large
+            raise ValidationError(told)
         return files
 
-    def _too_large(self) -> str:
+    @property
+    def too_many(self) -> str:
+        return _(
+            "A message takes %(most)d attachments. Put files together into an archive, or send "
+            "them in several messages."
+        ) % {"most": MOST_FILES}
+
+    @property
+    def too_large(self) -> str:
         return _(
             "The message would be larger than a message may be. Attachments can have %(size)s "
             "together. Leave some out, or send them in several messages."

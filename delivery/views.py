@@ -26,7 +26,7 @@ from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
 from delivery.sending import Sender, send_letter, senders_of
 from delivery.templatetags.routes import routes_of
-from delivery.uploads import was_too_large
+from delivery.uploads import left_out
 from sendas.models import ReplyFrom
 from sendas.services.addresses import reply_from
 
@@ -78,9 +78,7 @@ def _write(request: SignedInRequest) -> HttpResponse:
 @signed_in
 def _send(request: SignedInRequest) -> HttpResponse:
     senders = senders_of(request.user)
-    form = ComposeForm(
-        senders, data=request.POST, files=request.FILES, is_cut=was_too_large(request)
-    )
+    form = ComposeForm(senders, data=request.POST, files=request.FILES, left_out=left_out(request))
     if form.is_valid():
         number = form.cleaned_data["number"]
         try:

@@ -10,6 +10,18 @@
     routes.hidden = false;
   }
 
+  // Said here, before an upload that would only be refused; false where something is wrong.
+  function checkFiles(form) {
+    const input = form.elements.attachments;
+    const files = [...input.files];
+    const octets = files.reduce((sum, file) => sum + file.size, 0);
+    const isMany = files.length > Number(input.dataset.mostFiles);
+    const isLarge = !isMany && octets > Number(input.dataset.mostOctets);
+    form.querySelector("[data-too-many]").hidden = !isMany;
+    form.querySelector("[data-too-large]").hidden = !isLarge;
+    return !isMany && !isLarge;
+  }
+
   function showProgress(form, part) {
     form.querySelector("[data-upload]").hidden = part === null;
     form.querySelector("[data-hint]").hidden = part !== null;
@@ -42,9 +54,16 @@
     document.querySelector("[data-focus]")?.focus();
   }
 
+  // Leaving the page would lose what stands in it: the browser asks first.
+  let isDirty = false;
+  function askBeforeLeaving(event) {
+    if (isDirty) event.preventDefault();
+  }
+
   function onAnswer(form, request) {
     if (request.status === 422) return showRefused(form, request.responseText);
     if (request.status !== 200) return tellFailure(form);
+    isDirty = false;
     location.assign(request.responseURL);
   }
 
@@ -71,10 +90,15 @@
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       event.stopPropagation();
-      if (!form.querySelector("[data-send]").disabled) send(form);
+      if (form.querySelector("[data-send]").disabled) return;
+      if (checkFiles(form)) send(form);
+      else form.elements.attachments.focus();
     });
+    form.addEventListener("input", () => { isDirty = true; });
+    form.elements.attachments.addEventListener("change", () => checkFiles(form));
     showRoute(form);
   }
 
   document.addEventListener("DOMContentLoaded", start);
+  window.addEventListener("beforeunload", askBeforeLeaving);
 })();

@@ -253,6 +253,19 @@ def test_attachments_over_the_limit_are_refused_and_the_rest_is_kept(send, setti
     assert not OutboxMessage.objects.exists()
 
 
+def test_too_many_attachments_are_told_and_the_rest_is_kept(send):
+    def files(number: int) -> list[SimpleUploadedFile]:
+        return [SimpleUploadedFile(f"{n}.txt", b"x") for n in range(number)]
+
+    answer = send(text="My long letter", attachments=files(101))
+    assert answer.status_code == 422
+    assert "A message takes 100 attachments." in words(answer)
+    assert "My long letter</textarea>" in answer.content.decode()
+    assert not OutboxMessage.objects.exists()
+    assert send(attachments=files(100)).status_code == 302
+    assert content_of(OutboxMessage.objects.get()).count(b"Content-Disposition: attachment") == 100
+
+
 def test_attachments_up_to_the_limit_are_sent(send, settings):
     settings.OUTGATE_MESSAGE_SIZE = 3_000_000
     octets = bytes(range(256)) * 8_000

@@ -72,3 +72,28 @@ def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):
     assert len(relay.taken) == 1
     assert b"offer.pdf" in relay.taken[0].content
     assert OutboxMessage.objects.get().state == "sent"
+
+
+def test_too_many_or_too_large_files_are_told_before_they_are_sent(page, settings):
+    page.get_by_role("link", name="Compose").click()
+    page.get_by_label("To (").fill("Claire <claire@customer.example>")
+    posted = []
+    page.on("request", lambda request: posted.append(request) if request.method == "POST" else None)
+    files = [{"name": f"{n}.txt", "mimeType": "text/plain", "buffer": b"x"} for n in range(101)]
+    page.get_by_label("Attachments").set_input_files(files)
+    expect(page.get_by_text("A message takes 100 attachments.")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("Attachments")).to_be_focused()
+    assert posted == []
+    page.get_by_label("Attachments").set_input_files(files[:2])
+    expect(page.get_by_text("A message takes 100 attachments.")).to_be_hidden()
+    # Whoever leaves is asked.
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_role("link", name="App passwords").click(no_wait_after=True)
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    expect(page.get_by_label("To (")).to_have_value("Claire <claire@customer.example>")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    assert OutboxMessage.objects.count() == 1
