@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
+from delivery.rich_text import as_plain_text, clean_letter, is_formatted
 from delivery.sending import Sender
 from delivery.uploads import MOST_FILES, LeftOut
 from sendas.forms import NO_CONTROL_CHARACTERS
@@ -23,6 +24,7 @@ from smtp.address import AddressError, Mailbox, parse_from, split_address
 
 MAX_RECIPIENTS = 100  # RFC 5321 4.5.3.1.8, as for mail programs
 MAX_REFERENCES = 100
+LONGEST_HTML = 300_000  # characters
 # Between commas, semicolons and line breaks, but not those between quotes or < and >.
 _PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^,;\r\n])+')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
@@ -105,16 +107,8 @@ class ComposeForm(forms.Form):
         strip=False,
         widget=forms.Textarea(attrs={"rows": 12}),
     )
-    html = forms.CharField(
-        label=gettext_lazy("Text as HTML"),
-        max_length=300_000,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "mono"}),
-        help_text=gettext_lazy(
-            "Sent beside the plain text, as it stands here. Recipients see the one that their mail "
-            "program shows."
-        ),
-    )
+    # What the editor of compose.js wrote; `text` is of no account then.
+    html = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
     with_signature = forms.BooleanField(
         label=gettext_lazy("With the signature of the address"),
         required=False,
@@ -174,6 +168,9 @@ class ComposeForm(forms.Form):
                     ),
                 )
         self._check_recipients()
+        if len(self.cleaned_data.get("html", "")) > LONGEST_HTML:
+            # The field itself is not to be seen.
+            self.add_error("text", _("The text is too long: send a part of it as a file."))
         if not self.errors and self.letter.most_octets > settings.OUTGATE_MESSAGE_SIZE:
             self.add_error("attachments", self.too_large)
 
@@ -225,14 +222,16 @@ class ComposeForm(forms.Form):
         # RFC 5322 3.6.4: the answered message comes last.
         earlier = [each for each in typed["references"].split() if each not in answered]
         signature = sender.row.signature if sender.row and typed["with_signature"] else ""
+        markup = clean_letter(typed["html"])
+        text = as_plain_text(markup) if typed["html"] else typed["text"]
         return Letter(
             sender=Mailbox(sender.display_name, sender.address),
             to=typed["to"],
             cc=typed["cc"],
             bcc=typed["bcc"],
             subject=typed["subject"],
-            text=_signed(typed["text"], signature_as_text(signature)),
-            html=_signed_html(typed["html"], signature) if typed["html"] else "",
+            text=_signed(text, signature_as_text(signature)),
+            html=_signed_html(markup, signature) if is_formatted(markup) else "",
             attachments=[_attachment(each) for each in typed["attachments"]],
             reply_to=sender.row.reply_to_address if sender.row else "",
             in_reply_to="".join(answered),

@@ -1,5 +1,6 @@
-// The page to write a message works without this file. It shows the route of the chosen From as a
-// badge, and how far the message has come on its way to us; a refused message keeps its attachments.
+// The page to write a message works without this file, with a box for plain text. It puts an editor in
+// that one's place, shows the route of the chosen From as a badge, and how far the message has come on
+// its way to us; a refused message keeps its attachments.
 "use strict";
 (() => {
   function showRoute(form) {
@@ -8,6 +9,42 @@
       route.hidden = route.dataset.routeOf !== form.elements.sender.value;
     }
     routes.hidden = false;
+  }
+
+  // Trix tells that an editor is ready, also one that came with the answer to a refused message.
+  function showEditor(event) {
+    const editor = event.target;
+    const form = editor.closest("form");
+    const text = form.elements.text;
+    if (!form.elements.html.value && text.value) {
+      editor.editor.insertString(text.value);
+      editor.editor.setSelectedRange(0);
+    }
+    const rich = form.querySelector("[data-rich-text]");
+    const error = document.getElementById(`${text.id}_error`);
+    if (error) rich.append(error);
+    form.querySelector("[data-plain-text]").hidden = true;
+    rich.hidden = false;
+    form.querySelector(`a[href="#${text.id}"]`)?.setAttribute("href", `#${editor.id}`);
+    for (const button of rich.querySelectorAll("[data-trix-attribute], [data-trix-action]")) {
+      // Trix hears the mouse only; a click by the keyboard has no detail.
+      button.addEventListener("click", (click) => {
+        if (click.detail === 0) button.dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
+      });
+    }
+  }
+
+  function showFormats(event) {
+    const formats = event.attributes ?? {};
+    for (const button of document.querySelectorAll("#letter-toolbar [data-trix-attribute]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.trixAttribute in formats));
+    }
+  }
+
+  // What is shown without this file, should the server's answer be.
+  function keepAsText(form) {
+    const editor = form.querySelector("trix-editor");
+    if (editor.editor) form.elements.text.value = editor.editor.getDocument().toString().trimEnd();
   }
 
   // Said here, before an upload that would only be refused; false where something is wrong.
@@ -77,6 +114,7 @@
     request.open("POST", form.action);
     showProgress(form, 0);
     form.querySelector("[data-upload-failed]").hidden = true;
+    keepAsText(form);
     const data = new FormData(form);
     // Newer than the page's own where somebody signed in again in another tab.
     const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
@@ -100,5 +138,10 @@
   }
 
   document.addEventListener("DOMContentLoaded", start);
+  document.addEventListener("trix-initialize", showEditor);
+  document.addEventListener("trix-attributes-change", showFormats);
+  document.addEventListener("trix-change", () => { isDirty = true; });
+  // Files go with the message, not into its text.
+  document.addEventListener("trix-file-accept", (event) => event.preventDefault());
   window.addEventListener("beforeunload", askBeforeLeaving);
 })();

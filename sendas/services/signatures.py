@@ -24,14 +24,16 @@ _LINE_END = re.compile(r"<br>|<hr>|</(?:blockquote|div|li|p|tr)>")
 _TAG = re.compile(r"<[^>]*>")
 
 
-def clean_signature(markup: str) -> Signature:
-    """Leave out scripts, styles, forms: all but formatting. Cleaning again changes nothing.
-
-    Raise ValidationError where it is too long.
-    """
-    cleaned = nh3.clean(
-        markup, tags=TAGS, attributes=ATTRIBUTES, url_schemes=SCHEMES, link_rel=None
+def clean_markup(markup: str, tags: set[str] = TAGS) -> str:
+    """Leave out scripts, styles, forms: all but formatting. Cleaning again changes nothing."""
+    return nh3.clean(
+        markup, tags=tags, attributes=ATTRIBUTES, url_schemes=SCHEMES, link_rel=None
     ).strip()
+
+
+def clean_signature(markup: str) -> Signature:
+    """As clean_markup. Raise ValidationError where it is too long."""
+    cleaned = clean_markup(markup)
     if len(cleaned) > LONGEST:
         raise ValidationError(
             _("A signature has at most %(number)s characters, with its formatting.")

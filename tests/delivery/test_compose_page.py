@@ -108,7 +108,7 @@ def test_the_signature_of_the_chosen_from_goes_below_the_text(client, send, owne
     details = Details("Yuki", "", signature=signature)
     change_details(actor=SYSTEM, user=owner, address=owner.primary_address, details=details)
     assert "With the signature of the address" in words(client.get(COMPOSE))
-    send(text="Text", html="<p>Text</p>", with_signature="on")
+    send(html="<div><em>Text</em></div>", with_signature="on")
     content = content_of(OutboxMessage.objects.get())
     assert b"\r\nText\r\n\r\n-- \r\nYuki & Co.\r\nSales\r\n" in content
     assert b"<div>-- <br><b>Yuki</b> &amp; Co.<br>Sales</div>" in content
@@ -193,6 +193,7 @@ def test_a_reply_is_written_from_the_default_address_where_that_was_chosen(clien
         ({"references": "no id"}, "The message that you answer is not named here"),
         ({"sender": "stranger@yourdomain.com"}, "Nothing can be sent from stranger@yourdomain.com"),
         ({"text": "x" * 100_001}, "at most 100000 characters"),
+        ({"html": "<b>" + "x" * 300_001}, "The text is too long"),
     ],
 )
 def test_bad_input_is_told_and_everything_typed_is_kept(send, typed, told):
@@ -200,7 +201,7 @@ def test_bad_input_is_told_and_everything_typed_is_kept(send, typed, told):
     assert answer.status_code == 422
     assert told in words(answer)
     kept = answer.content.decode()
-    assert "&lt;p&gt;Mine&lt;/p&gt;</textarea>" in kept
+    assert ('value="&lt;p&gt;Mine&lt;/p&gt;"' in kept) != ("html" in typed)
     assert ("My long letter</textarea>" in kept) != ("text" in typed)
     assert not OutboxMessage.objects.exists()
 

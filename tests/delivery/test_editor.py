@@ -1,0 +1,105 @@
+"""The editor of the compose page in a real browser: formatted text leaves in two forms."""
+
+import re
+from email import message_from_bytes, policy
+from threading import Thread
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.delivery.outbox import deliver
+from tests.delivery.test_in_browser import page
+
+__all__ = ["page"]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def letter(page: Page) -> Page:
+    """The page to write a message, with its editor ready."""
+    page.refused = []
+    page.on(
+        "console", lambda said: page.refused.append(said.text) if said.type == "error" else None
+    )
+    page.get_by_role("link", name="Compose").click()
+    page.get_by_label("To (").fill("Claire <claire@customer.example>")
+    expect(page.locator("trix-editor")).to_be_visible()
+    return page
+
+
+def sent(page: Page, relay):
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    worker = Thread(target=deliver)
+    worker.start()
+    worker.join()
+    [taken] = relay.taken
+    return message_from_bytes(taken.content.removesuffix(b".\r\n"), policy=policy.default)
+
+
+def test_bold_text_arrives_formatted_and_as_plain_text(letter, relay):
+    editor = letter.locator("trix-editor")
+    editor.click()
+    letter.keyboard.type("Dear ")
+    # Written at a person's pace: Trix draws between two keys.
+    expect(letter.locator("#id_html")).to_have_value(re.compile("Dear"))
+    letter.get_by_role("button", name="Bold").click()
+    expect(letter.get_by_role("button", name="Bold")).to_have_attribute("aria-pressed", "true")
+    letter.keyboard.type("Claire")
+    expect(letter.locator("#id_html")).to_have_value(re.compile("<strong>Claire</strong>"))
+    message = sent(letter, relay)
+    assert message.get_content_type() == "multipart/alternative"
+    plain, formatted = message.iter_parts()
+    assert plain.get_content().strip() == "Dear Claire"
+    assert "<strong>Claire</strong>" in formatted.get_content()
+    # Nothing on the page was refused by its own Content-Security-Policy.
+    assert letter.refused == []
+
+
+def test_the_keyboard_reaches_the_toolbar_and_sets_a_link(letter, relay):
+    letter.get_by_role("button", name="Bold").focus()
+    letter.keyboard.press("Enter")
+    expect(letter.locator("trix-editor")).to_be_focused()
+    letter.keyboard.type("x")
+    expect(letter.locator("#id_html")).to_have_value(re.compile("<strong>x</strong>"))
+    letter.keyboard.press("Control+k")
+    letter.get_by_label("Address of the link").fill("https://offer.example/")
+    letter.keyboard.press("Enter")
+    expect(letter.locator("#id_html")).to_have_value(re.compile("href"))
+    plain, formatted = sent(letter, relay).iter_parts()
+    # With nothing selected the address is the text, too.
+    assert plain.get_content().strip() == "xhttps://offer.example/"
+    assert '<a href="https://offer.example/">' in formatted.get_content()
+
+
+def test_text_without_formats_leaves_as_plain_text_alone(letter, relay):
+    letter.goto("/compose/?to=claire@customer.example&body=First%0A%0ASecond")
+    expect(letter.locator("trix-editor")).to_contain_text("Second")
+    message = sent(letter, relay)
+    assert message.get_content_type() == "text/plain"
+    assert message.get_content().split("\r\n") == ["First", "", "Second", ""]
+
+
+def test_a_refused_message_comes_back_with_its_formats(letter):
+    letter.get_by_label("To (").fill("")
+    letter.locator("trix-editor").click()
+    letter.get_by_role("button", name="Bold").click()
+    letter.keyboard.type("My letter")
+    letter.get_by_role("button", name="Send").click()
+    expect(letter.get_by_role("alert").first).to_contain_text("Type at least one address")
+    expect(letter.locator("trix-editor strong")).to_have_text("My letter")
+    expect(letter.get_by_role("textbox", name="Text")).to_be_visible()
+
+
+def test_without_the_script_there_is_a_plain_box(page, relay):
+    storage = page.context.storage_state()
+    context = page.context.browser.new_context(
+        base_url=page.url.split("/settings")[0], storage_state=storage, java_script_enabled=False
+    )
+    plain = context.new_page()
+    plain.goto("/compose/")
+    plain.get_by_label("To (").fill("Claire <claire@customer.example>")
+    plain.get_by_label("Text", exact=False).first.fill("My letter")
+    expect(plain.locator("trix-editor")).to_be_hidden()
+    message = sent(plain, relay)
+    assert message.get_content_type() == "text/plain"
