@@ -6,16 +6,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Privilege
 from accounts.services.audit import Actor, record_event
+from accounts.services.mails import send_mail
 from accounts.services.rights import demand_privilege
 from sendas.models import Approval, SmtpMsa
 
@@ -84,20 +83,8 @@ def _tell(msa: SmtpMsa) -> bool:
         "is_approved": msa.approval == Approval.APPROVED,
         "link": settings.BASE_URL + reverse("sendas:list"),
     }
-    with user.reads():
-        subject, text, html = (
-            render_to_string(f"sendas/mail/approval-{part}", context)
-            for part in ("subject.txt", "body-text.txt", "body-html.html")
-        )
-    message = EmailMultiAlternatives(
-        subject.strip(),
-        text,
-        to=[user.primary_address],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
-    )
-    message.attach_alternative(html, "text/html")
     try:
-        message.send()
+        send_mail("sendas/mail/approval", to=[user.primary_address], reader=user, context=context)
     except (OSError, SMTPException) as error:
         logger.warning("A decision about a gateway was not mailed: %s", type(error).__name__)
         return False

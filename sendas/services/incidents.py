@@ -1,9 +1,5 @@
 """Telling super administrators that many accounts at one server fail, once for each incident."""
 
-import logging
-from datetime import timedelta
-from smtplib import SMTPException
-
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Min
@@ -12,12 +8,9 @@ from django.urls import reverse
 
 from accounts.services.administrator_mail import mail_super_administrators
 from accounts.services.audit import SYSTEM, record_event
+from accounts.services.mails import mail_due
 from sendas.models import HostIncident, SmtpMsa
 from sendas.services.failing import HOUR
-
-logger = logging.getLogger(__name__)
-
-TRY_AGAIN_AFTER = timedelta(minutes=5)
 
 
 def note_incidents() -> None:
@@ -39,21 +32,9 @@ def note_incidents() -> None:
 
 
 def mail_incident(incident_id: int) -> None:
-    """Send one mail about it, unless that was done or is being done.
-
-    1. Claim it: for a while it is not due, whatever becomes of us.
-    2. Send the mail, outside any transaction.
-    3. Note that. Killed in between, it is sent once more: too often rather than never.
-    """
-    claimed = HostIncident.objects.due().filter(pk=incident_id)
-    if not claimed.update(next_try_at=Now() + TRY_AGAIN_AFTER):
-        return
-    try:
-        _mail(HostIncident.objects.get(pk=incident_id))
-    except (OSError, SMTPException) as error:
-        logger.warning("An incident's mail did not leave, tried again: %s", type(error).__name__)
-        return
-    HostIncident.objects.filter(pk=incident_id).update(mailed_at=Now())
+    """Send one mail about it, unless that was done or is being done."""
+    if mail_due(HostIncident.objects.due(), incident_id, _mail):
+        HostIncident.objects.filter(pk=incident_id).update(mailed_at=Now())
 
 
 def _mail(incident: HostIncident) -> None:

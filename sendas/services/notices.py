@@ -1,59 +1,19 @@
-"""Mails of ours about an address: to the address itself, or to the account that has it."""
+"""Mails to accounts about their addresses."""
 
-import logging
-from datetime import timedelta
-from smtplib import SMTPException
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
-from django.db.models.functions import Now
-from django.template.loader import render_to_string
 from django.urls import reverse
 
+from accounts.services.mails import mail_due, send_mail
 from accounts.services.people import own_addresses
 from sendas.models import OwnerNotice, SendAs, SmtpMsa
 
-logger = logging.getLogger(__name__)
-
-TRY_AGAIN_AFTER = timedelta(minutes=5)
-
-
-def mail(name: str, to: str, context: dict[str, Any]) -> None:
-    """Send the mail of that name, in the language of its `user`. Raises OSError, SMTPException."""
-    with context["user"].reads():
-        subject, text, html = (
-            render_to_string(f"sendas/mail/{name}-{part}", context)
-            for part in ("subject.txt", "body-text.txt", "body-html.html")
-        )
-    message = EmailMultiAlternatives(
-        subject.strip(),
-        text,
-        to=[to],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation notes, no loops
-    )
-    message.attach_alternative(html, "text/html")
-    message.send()
-
 
 def mail_notice(notice_id: int) -> None:
-    """Send the notice, unless that was done, is being done, or has no sense any more.
-
-    1. Claim it: for a while it is not due, whatever becomes of us.
-    2. Send the mail, outside any transaction.
-    3. Delete it. Killed in between, it is sent once more: too often rather than never.
-    """
-    claimed = OwnerNotice.objects.due().filter(pk=notice_id)
-    if not claimed.update(next_try_at=Now() + TRY_AGAIN_AFTER):
-        return
-    notice = OwnerNotice.objects.select_related("user", "send_as").get(pk=notice_id)
-    if _is_news(notice):
-        try:
-            _mail(notice)
-        except (OSError, SMTPException) as error:
-            logger.warning("A notice did not leave, tried again soon: %s", type(error).__name__)
-            return
-    notice.delete()
+    """Send the notice, unless that was done, is being done, or has no sense any more."""
+    if mail_due(OwnerNotice.objects.due(), notice_id, _mail):
+        OwnerNotice.objects.filter(pk=notice_id).delete()
 
 
 def _is_news(notice: OwnerNotice) -> bool:
@@ -76,6 +36,8 @@ def _wiped_addresses(notice: OwnerNotice) -> list[SendAs]:
 
 
 def _mail(notice: OwnerNotice) -> None:
+    if not _is_news(notice):
+        return
     link = settings.BASE_URL + reverse("sendas:list")
     context: dict[str, Any] = {"user": notice.user, "link": link}
     if notice.send_as:
@@ -85,4 +47,6 @@ def _mail(notice: OwnerNotice) -> None:
         }
     else:
         context |= {"host": notice.host, "addresses": _wiped_addresses(notice)}
-    mail(notice.kind, notice.user.primary_address, context)
+    user = notice.user
+    name = f"sendas/mail/{notice.kind}"
+    send_mail(name, to=[user.primary_address], reader=user, context=context)

@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.services.audit import Actor, record_event
+from accounts.services.mails import send_mail
 from accounts.services.rights import demand_owner
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
 from sendas.services.bounces import note_gone_recipient, recipient_is_gone
-from sendas.services.notices import mail
 from smtp.reply import ReplyParser
 
 LINK_VALID = timedelta(hours=24)
@@ -195,4 +195,9 @@ def _mail(send_as: SendAs, code: str, token: str) -> None:
         "code": f"{code[:4]} {code[4:]}",
         "link": settings.BASE_URL + reverse("sendas:confirm", args=[token]),
     }
-    mail("ownership", send_as.send_as_email, context)
+    send_mail(
+        "sendas/mail/ownership",
+        to=[send_as.send_as_email],
+        reader=send_as.user,
+        context=context,
+    )
