@@ -20,11 +20,12 @@ from console.access import AdminRequest
 from console.forms import ActionForm, TimeForm
 from console.reach import Reach, reach_of
 from console.rollout import Rollout, load_rollout
-from policies.models import PolicyChange, RolloutAction
+from policies.models import PolicyChange, RolloutAction, Setting
 from policies.services import (
     apply_now,
     cancel,
     database_now,
+    inherited_value,
     pause,
     possible_actions,
     reschedule,
@@ -32,6 +33,7 @@ from policies.services import (
     rollout_state,
     undo,
 )
+from policies.words import value_in_words
 
 Kind = RolloutAction.Kind
 
@@ -94,7 +96,7 @@ def _undo(rollout: Rollout, reach: Reach) -> list[str]:
             _("%(count)s account loses it at once."),
             _("%(count)s accounts lose it at once."),
         ),
-        _("The unit's own value is again: %(value)s.") % {"value": rollout.old_text},
+        _before(rollout),
     ]
     if rollout.state == "complete":
         told.append(
@@ -103,6 +105,22 @@ def _undo(rollout: Rollout, reach: Reach) -> list[str]:
     else:
         told.insert(1, _("The others never get it."))
     return told
+
+
+def _before(rollout: Rollout) -> str:
+    """What the unit goes back to; where that is to inherit, what it would inherit now."""
+    change, unit = rollout.change, rollout.unit
+    merges = change.setting == Setting.GATEWAY_GUARDRAILS
+    if change.old is not None or unit is None or unit.is_root() or merges:
+        return _("The unit's own value is again: %(value)s.") % {"value": rollout.old_text}
+    inherited = inherited_value(unit, change.setting)
+    told = {"value": value_in_words(change.setting, inherited.value)}
+    if inherited.unit is None:
+        return _("The unit inherits again. No unit above sets it, so by default: %(value)s.") % told
+    return _("The unit inherits again, from %(unit)s: %(value)s.") % {
+        "unit": inherited.unit.name,
+        **told,
+    }
 
 
 def _not_started(_rollout: Rollout, _reach: Reach) -> list[str]:

@@ -14,10 +14,8 @@ from accounts.models import OrgUnit, User
 from accounts.templatetags.clock import clock_seconds, clock_time, duration
 from console.wording import change_title, own_value
 from policies.models import PolicyChange, RolloutAction, RolloutWave
-from policies.services import applied_cohorts, database_now, rollout_state
+from policies.services import LATE, applied_cohorts, database_now, rollout_state
 
-# Sweeps run every few seconds; a delay below this says nothing.
-LATE = timedelta(seconds=10)
 MINUTE = timedelta(minutes=1)
 
 
@@ -99,10 +97,11 @@ class Rollout:
     def sentence(self) -> str:
         if not self.waves:
             return _("Not started")
-        return _("%(applied)d of %(total)d waves applied") % {
-            "applied": self.waves_applied,
-            "total": len(self.waves),
-        }
+        return ngettext(
+            "%(applied)d of %(total)d wave applied",
+            "%(applied)d of %(total)d waves applied",
+            len(self.waves),
+        ) % {"applied": self.waves_applied, "total": len(self.waves)}
 
     @property
     def completed_at(self) -> datetime | None:

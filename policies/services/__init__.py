@@ -26,7 +26,7 @@ from policies.services.effective import (
     saved_value,
 )
 from policies.services.express import apply_now_to_account, return_express_guests
-from policies.services.forecast import Forecast, Step, forecast, forecasts
+from policies.services.forecast import LATE, Forecast, Step, forecast, forecasts
 from policies.services.waves import (
     Progress,
     applied_cohorts,
@@ -36,6 +36,7 @@ from policies.services.waves import (
 )
 
 __all__ = [
+    "LATE",
     "Effective",
     "Forecast",
     "Progress",

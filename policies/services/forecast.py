@@ -1,7 +1,7 @@
 """For single accounts: what holds, what is on its way to them, and when their answer changes."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,11 +11,15 @@ from policies.models import DEFAULTS, AppliedPolicy, PolicyChange, RolloutWave
 from policies.services.clock import database_now
 from policies.services.waves import wave_delay
 
+# Sweeps run every few seconds; a delay below this says nothing.
+LATE = timedelta(seconds=10)
+
 
 class Step(NamedTuple):
     """A change on its way to the account; `allowed` is the answer from then on.
 
-    `at` is None while it is paused. `is_late` where its wave should have come: it does by `at`.
+    `at` is None while it is paused. Where its wave is due, it comes by `at` with the next sweep;
+    `is_late` where it should long have come.
     """
 
     change: PolicyChange
@@ -113,9 +117,10 @@ class _Coming:
                 yield wave.change, None, False
 
     def _expected(self, wave: RolloutWave) -> tuple[datetime, bool]:
-        """When it is due; a late wave still comes within the window."""
-        is_late = wave.due_at <= self.now
-        return (wave.change.complete_by if is_late else wave.due_at), is_late
+        """When it is due, and by the end of the window where that was; and whether it is late."""
+        waits_for = self.now - wave.due_at
+        is_due = waits_for >= timedelta()
+        return (wave.change.complete_by if is_due else wave.due_at), waits_for >= LATE
 
 
 def _allowed(values: dict[str, dict[str, Any] | None], setting: str) -> bool:

@@ -68,7 +68,7 @@ def test_a_change_is_paused_resumed_and_undone_and_the_page_follows(
     post(client, change, "resume", based_on="1")
     question = text_of(client.get(page_of(change, "undo")))
     assert "1 account loses it at once. The others never get it." in question
-    assert "own value is again: Inherited" in question
+    assert "inherits again. No unit above sets it, so by default: Off." in question
     answer = client.post(page_of(change, "undo"), {"based_on": "2", "reason": ""}, follow=True)
     undo = PolicyChange.objects.get(undoes=change)
     assert f"It undoes change {change.pk}" in text_of(answer)

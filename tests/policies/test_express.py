@@ -7,7 +7,7 @@ from accounts.models import AuditEvent, User
 from accounts.models.people import EXPRESS_COHORT
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import move_user
-from policies.services import apply_now_to_account, forecast, pause, return_express_guests
+from policies.services import apply_now_to_account, forecast, pause, return_express_guests, undo
 from tests.policies.rows import GATEWAY, MINUTES, OFF, ON, allowed, apply_due, let_pass, save
 
 
@@ -155,6 +155,13 @@ def test_a_late_wave_is_promised_for_the_end_of_the_window(super_admin, account,
     change.refresh_from_db()
     step = forecast(account, GATEWAY).turn
     assert (step.at, step.is_late) == (change.complete_by, True)
+
+
+def test_a_wave_that_waits_for_the_next_sweep_is_not_late(super_admin, account, organisation):
+    change = save(super_admin, organisation.sales, ON)
+    undo(actor=Actor(super_admin), change=change, based_on=0)
+    step = forecast(account, GATEWAY).steps[0]
+    assert (step.change.undoes, step.is_late) == (change, False)
 
 
 @pytest.mark.parametrize("changes", [1, 8])
