@@ -10,31 +10,23 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import OrgUnit
 from accounts.services.audit import Actor
-from console.forms import INHERIT, OVERRIDE, reason_field, start_field
-from console.version_field import VersionField
-from policies.models import GatewayPolicy, PolicyChange, Setting
-from policies.services import inherited_value
-from policies.words import value_in_words
+from console.inheritable_form import InheritableForm
+from policies.models import PolicyChange, Setting
 from sendas.models import SmartHostCredential
 from sendas.services.outbound_gateway import SmartHost, change_outbound_gateway
 from sendas.services.outcomes import ConnectionTestError
 from smtp.egress import ascii_host
 from smtp.target import Security
 
-SETTING = Setting.OUTBOUND_GATEWAY
 INSTALLATION, OWN = "installation", "own"
 NEW_SERVER = {"port": 587, "security_mode": Security.STARTTLS.value}
 
 
-class OutboundForm(forms.Form):
-    """Inherit or Override; the installation's relay, or a server with its sign-in."""
+class OutboundForm(InheritableForm):
+    """The installation's relay, or a server with its sign-in."""
 
-    choice = forms.ChoiceField(
-        label=gettext_lazy("Where the value comes from"),
-        choices=[(INHERIT, gettext_lazy("Inherit")), (OVERRIDE, gettext_lazy("Override"))],
-        widget=forms.RadioSelect,
-        error_messages={"required": gettext_lazy("Choose Inherit or Override, then save again.")},
-    )
+    SETTING = Setting.OUTBOUND_GATEWAY
+
     use = forms.ChoiceField(
         label=gettext_lazy("Mail leaves by"),
         choices=[
@@ -83,33 +75,16 @@ class OutboundForm(forms.Form):
         # Never rendered with its value: a page does not hold a password.
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
-    starts_at = start_field(
-        label=gettext_lazy("Schedule for"),
-        required=False,
-        help_text=gettext_lazy("Left empty, it starts when it is saved."),
-    )
-    reason = reason_field()
-    based_on = VersionField()
-
-    use_required_attribute = False
 
     def __init__(self, unit: OrgUnit, data: QueryDict | None = None) -> None:
-        self.saved = GatewayPolicy.objects.filter(unit=unit, setting=SETTING).first()
-        self.own: dict[str, Any] | None = self.saved.value if self.saved else None
-        self.inherited = inherited_value(unit, SETTING)
-        version = self.saved.version if self.saved else 0
-        shown = self.inherited.value if self.own is None else self.own
-        initial = {
-            "choice": INHERIT if self.own is None else OVERRIDE,
-            "use": OWN if shown["server"] else INSTALLATION,
-            "based_on": version,
-            **(_server_fields(shown["server"]) if shown["server"] else NEW_SERVER),
-        }
-        super().__init__(data, initial=initial)
-        self.fields["based_on"].newest = version  # type: ignore[attr-defined]
-        if unit.is_root():
-            del self.fields["choice"]
+        super().__init__(unit, data)
         self.tested: ConnectionTestError | None = None
+
+    def initial_of(self, value: dict[str, Any]) -> dict[str, Any]:
+        server = value["server"]
+        if server is None:
+            return {"use": INSTALLATION, **NEW_SERVER}
+        return {"use": OWN, **_server_fields(server)}
 
     def clean_host(self) -> str:
         host = ascii_host(str(self.cleaned_data["host"]))
@@ -134,10 +109,6 @@ class OutboundForm(forms.Form):
             self.add_error("username", _("Without encryption anybody could read the password."))
 
     @property
-    def inherits(self) -> bool:
-        return "choice" in self.fields and self.cleaned_data.get("choice") != OVERRIDE
-
-    @property
     def smart_host(self) -> SmartHost | None:
         if self.inherits or self.cleaned_data["use"] != OWN:
             return None
@@ -159,8 +130,8 @@ class OutboundForm(forms.Form):
         if isinstance(refusal, ConnectionTestError):
             self.tested = refusal
             self.add_error(refusal.field, refusal.text)
-        elif isinstance(refusal, ValidationError):
-            self.add_error(None if hasattr(refusal, "error_dict") else "starts_at", refusal)
+        else:
+            super().refuse(refusal)
 
     def is_saved_as(self, change: PolicyChange) -> bool:
         server = (change.new or {}).get("server")
@@ -171,19 +142,12 @@ class OutboundForm(forms.Form):
         same = typed == (server["host"], server["port"], server["security_mode"])
         return same and not self.smart_host.password
 
-    def is_unsaved(self) -> bool:
-        return self.is_bound and bool(set(self.changed_data) - {"reason", "based_on"})
-
     def context(self) -> dict[str, Any]:
-        unit = self.inherited.unit
         credential = _credential_of(self.own["server"]) if self.own else None
         return {
-            "is_own": self.own is not None,
-            "inherited_from": unit.name if unit else "",
-            "inherited_text": value_in_words(SETTING, self.inherited.value),
+            **super().context(),
             "stored": credential is not None and credential.has_password,
             "wiped": credential if credential and not credential.has_password else None,
-            "choice": self["choice"] if "choice" in self.fields else None,
         }
 
 

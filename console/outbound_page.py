@@ -2,6 +2,7 @@
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 from console.outbound_forms import OutboundForm
 from console.unit_page import UnitPage
@@ -14,6 +15,11 @@ outbound_page = UnitPage(
     template="console/outbound.html",
     title=_("Outbound gateway"),
     legend=_("own outbound gateway"),
+    own_below=ngettext_lazy(
+        "%d unit below has one of its own", "%d units below have one of their own"
+    ),
+    changed=_("%(unit)s: outbound gateway changed"),
+    kept=_("What you typed is kept, except the password."),
     form=OutboundForm,
     more=OutboundForm.context,
     refusals=(ValidationError, ConnectionTestError),

@@ -57,6 +57,16 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
+        _("Own server fails"),
+        _("Apps › Suite › Mail: what happens to mail when an address’s own server does not work"),
+        _(
+            "gateway failure down unreachable broken refuse hold retry queue fallback our servers "
+            "on behalf sender when smtp outage"
+        ),
+        "console:failure",
+        Privilege.MAIL_SETTINGS,
+    ),
+    Place(
         _("Waiting for approval"),
         _("Apps › Suite › Mail: own servers that an administrator has to look at"),
         _("approve refuse pending gateway smtp server new"),

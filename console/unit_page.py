@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.models import OrgUnit
 from accounts.requests import actor_of
@@ -21,6 +22,8 @@ from console.save_notices import Notice, changed_by_other, not_permitted, nothin
 from console.unit_parts import just_saved, live_part, unit_parts
 from policies.models import PolicyChange
 from policies.services import StalePolicyError
+
+KEPT = gettext_lazy("What you typed is kept.")
 
 
 class UnitForm(Protocol):
@@ -49,10 +52,15 @@ class UnitPage:
     template: str
     title: str | Promise
     legend: str | Promise
+    # How many units below have a value of their own, by their number.
+    own_below: Promise
+    # What the save bar calls it while it is unsaved, with %(unit)s.
+    changed: str | Promise
     form: Callable[[OrgUnit, QueryDict | None], UnitForm]
     # What its template needs of the form besides.
     more: Callable[[Any], dict[str, Any]]
     refusals: tuple[type[Exception], ...] = (ValidationError,)
+    kept: str | Promise = KEPT
 
     def __call__(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
         if request.method == "POST":
@@ -93,10 +101,12 @@ class UnitPage:
         return Shown(self.form(unit, data), notice=changed_by_other(unit, newest))
 
     def _answer(self, request: AdminRequest, unit: OrgUnit, shown: "Shown") -> HttpResponse:
+        parts = unit_parts(request, self.view_name, unit, self.setting)
+        own_below = parts["own_below"]
         context = {
             **shown._asdict(),
             **self.more(shown.form),
-            **unit_parts(request, self.view_name, unit, self.setting),
+            **parts,
             "page_title": self.title,
             "unit": unit,
             "is_root": unit.is_root(),
@@ -106,6 +116,9 @@ class UnitPage:
                 (_("Mail"), reverse("console:mail")),
                 (self.title, ""),
             ],
+            "own_below_text": self.own_below % own_below if own_below else "",
+            "changed_text": self.changed % {"unit": unit.name},
+            "kept_text": self.kept,
             "legend": self.legend,
             "state": "unsaved" if shown.form.is_unsaved() else "saved",
         }

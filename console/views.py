@@ -33,6 +33,7 @@ from console.approvals_page import approvals_page, count_waiting
 from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.failing_servers_page import failing_on_overview, failing_servers_page
+from console.failure_page import failure_page
 from console.gateway_page import ACCESS, ADVANCED, gateway_page
 from console.guardrails_page import guardrails_page
 from console.help_pages import help_gateways
@@ -41,6 +42,7 @@ from console.outbound_page import outbound_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
+from console.setting_pages import PAGES
 from console.settings_search import find_places
 from console.simulator_pages import message_page, simulator_page
 from console.stored_passwords_page import stored_passwords_page, wipe_page
@@ -150,6 +152,12 @@ def outbound_gateway(request: AdminRequest, unit_id: int | None = None) -> HttpR
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_administrators
+def gateway_failure(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+    return failure_page(request, administered_unit(request, unit_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_administrators
 def approvals(request: AdminRequest) -> HttpResponse:
     return approvals_page(request)
 
@@ -227,6 +235,7 @@ def rollout(request: AdminRequest, change_id: int) -> HttpResponse:
         "events": history(shown, reach.by_cohort),
         "path": [(_("Rollouts"), reverse("console:rollouts")), (_("Change %d") % change.pk, "")],
         "newer": newer,
+        "unit_page": PAGES[change.setting],
         "announce": shown.is_news(request.GET.get("seen")),
     }
     template = "console/rollout.html#live" if request.htmx else "console/rollout.html"

@@ -181,6 +181,15 @@ TABLE = {
         {"choice": "override", "use": "installation"},
     ),
     "console/apps/mail/outbound-gateway/<int:unit_id>/below/": Row(administrators(200)),
+    **{
+        f"console/apps/mail/own-server-fails/{unit}": Row(
+            administrators(200),
+            administrators("/console/apps/mail/own-server-fails/"),
+            {"choice": "override", "on_failure": "hold"},
+        )
+        for unit in ("", "<int:unit_id>/")
+    },
+    "console/apps/mail/own-server-fails/<int:unit_id>/below/": Row(administrators(200)),
     "console/apps/mail/approvals/": Row(
         administrators(200),
         administrators("/console/apps/mail/approvals/"),
