@@ -107,6 +107,7 @@ class UnitPage:
             **shown._asdict(),
             **self.more(shown.form),
             **parts,
+            "setting": self.setting,
             "page_title": self.title,
             "unit": unit,
             "is_root": unit.is_root(),

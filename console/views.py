@@ -65,6 +65,7 @@ def overview(request: AdminRequest) -> HttpResponse:
     values, top = _own_values(request), administered_unit(request)
     context = {
         "values": listed(list(values[:OWN_VALUES_SHOWN])),
+        "unit_page": PAGES[GATEWAY],
         "more_values": max(values.count() - OWN_VALUES_SHOWN, 0),
         "top": top,
         "setting": load_unit_setting(top),

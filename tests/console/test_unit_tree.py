@@ -4,9 +4,10 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import OrgUnit, User
-from policies.models import PolicyChange
+from policies.models import PolicyChange, Setting
 from tests.conftest import Organisation
 from tests.console.rows import count_queries, create_units, save_value, text_of
+from tests.policies.test_gateway_failure import choose
 
 
 def page_of(unit: OrgUnit) -> str:
@@ -168,3 +169,21 @@ def test_the_list_of_own_values_costs_the_same_queries_with_more(
         save_value(user=super_admin, unit=unit)
     PolicyChange.objects.all().delete()
     assert count_queries(lambda: client.get(url)) == ten
+
+
+def test_own_values_of_every_setting_are_listed(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    choose(super_admin, organisation.sales)
+    client.force_login(super_admin)
+    url = reverse("console:overrides", args=[organisation.root.pk])
+    assert "Every unit here inherits" in text_of(client.get(url))
+    listed = client.get(url, {"setting": "gateway_failure"})
+    assert "Hold it and try again" in text_of(listed)
+    page = reverse("console:failure", args=[organisation.sales.pk])
+    assert page in listed.content.decode()
+    for setting in Setting:
+        assert f'href="?setting={setting}"' in listed.content.decode()
+    assert client.get(url, {"setting": "colour"}).status_code == 404
+    root = client.get(reverse("console:failure", args=[organisation.root.pk])).content.decode()
+    assert f"{url}?setting=gateway_failure" in root
