@@ -1,7 +1,6 @@
 """Whom a value would reach that is not saved yet, and what it would change there."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -9,13 +8,13 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from accounts.models import AccountCount, OrgUnit, User
+from accounts.models import OrgUnit, User
 from accounts.models.directory import lineage
-from accounts.models.people import EXPRESS_COHORT, cohort_count
+from console.reached import Applied, accounts_below
 from console.unit_setting import GATEWAY, UnitSetting, state_of
 from delivery.models import OutboxMessage
 from delivery.route_changes import Gain, Turn, any_of, count_turns, takes, with_class
-from policies.models import DEFAULTS, AppliedPolicy, GatewayFailure, GatewayPolicy, Setting
+from policies.models import GatewayFailure, GatewayPolicy, Setting
 from policies.services import database_now
 from policies.words import value_in_words
 from sendas.models import SendAs
@@ -101,7 +100,7 @@ def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
         lambda: defaultdict(set)
     )
     accounts: Counter[str] = Counter()
-    for unit_id, path, cohort, count in _accounts_below(unit):
+    for unit_id, path, cohort, count in accounts_below(unit):
         if not apart.isdisjoint(lineage(path)):
             accounts["apart"] += count
         elif choice := now.choice_of(path, cohort):
@@ -129,10 +128,9 @@ class _Now:
     """Which cohorts of which units would change, and what their units do on failure."""
 
     def __init__(self, unit: OrgUnit, *, allowed: bool) -> None:
-        cohorts = range(EXPRESS_COHORT, cohort_count() + 1)
         self._allowed = allowed
-        self._gateways = _Applied(unit, GATEWAY, cohorts)
-        self._failures = _Applied(unit, Setting.GATEWAY_FAILURE, cohorts)
+        self._gateways = Applied(unit, GATEWAY)
+        self._failures = Applied(unit, Setting.GATEWAY_FAILURE)
         self._known: dict[str, dict[GatewayFailure, frozenset[int]]] = {}
 
     def choice_of(self, path: str, cohort: int) -> GatewayFailure | None:
@@ -158,36 +156,9 @@ class _Now:
         return self._known[path]
 
 
-class _Applied:
-    """A setting's applied values at, above and below a unit. One query."""
-
-    def __init__(self, unit: OrgUnit, setting: str, cohorts: Iterable[int]) -> None:
-        rows = AppliedPolicy.objects.filter(
-            Q(unit__path__startswith=unit.path) | Q(unit__path__in=unit.lineage),
-            setting=setting,
-            value__isnull=False,
-        ).values_list("unit__path", "cohort", "value")
-        self._own: defaultdict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
-        for path, cohort, value in rows.iterator(chunk_size=10_000):
-            self._own[path][cohort] = value or {}
-        self._known = {"": dict.fromkeys(cohorts, DEFAULTS[setting])}
-
-    def held(self, path: str) -> dict[int, dict[str, Any]]:
-        """What holds for each cohort of the unit at `path`."""
-        if path not in self._known:
-            above = self.held(path[: -OrgUnit.steplen])
-            self._known[path] = above | self._own[path] if path in self._own else above
-        return self._known[path]
-
-
 def _units_apart(unit: OrgUnit) -> set[str]:
     """The paths of the units below that have a value of their own: the change ends there."""
     rows = GatewayPolicy.objects.filter(
         setting=GATEWAY, value__isnull=False, unit__path__startswith=unit.path
     ).exclude(unit=unit)
     return set(rows.values_list("unit__path", flat=True))
-
-
-def _accounts_below(unit: OrgUnit) -> QuerySet[AccountCount, tuple[int, str, int, int]]:
-    rows = AccountCount.objects.filter(unit__path__startswith=unit.path, accounts__gt=0)
-    return rows.values_list("unit_id", "unit__path", "cohort", "accounts")

@@ -114,6 +114,19 @@ class OutboundForm(InheritableForm):
             return None
         return SmartHost(**{name: self.cleaned_data[name] for name in SmartHost._fields})
 
+    def value(self) -> dict[str, Any] | None:
+        """As it would be saved, but for a new sign-in: that has no number yet."""
+        if self.inherits:
+            return None
+        host = self.smart_host
+        if host is None:
+            return {"server": None}
+        server = {"host": host.host, "port": host.port, "security_mode": host.security_mode}
+        own = (self.own or {}).get("server") or {}
+        is_new = bool(host.username) and (bool(host.password) or own != own | server)
+        known = own.get("credential_id") if host.username else None
+        return {"server": {**server, "credential_id": 0 if is_new else known}}
+
     def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
         untouched = unit.is_root() and self.own is None and self.smart_host is None
         return change_outbound_gateway(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -19,6 +20,8 @@ from accounts.services.audit import Actor
 from console.access import AdminRequest
 from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
+from console.setting_impact import SettingImpact, load_setting_impact
+from console.setting_impact_lines import setting_impact_file, shown_setting_impact
 from console.unit_parts import just_saved, live_part, unit_parts
 from policies.models import PolicyChange
 from policies.services import StalePolicyError
@@ -35,6 +38,9 @@ class UnitForm(Protocol):
 
     def refuse(self, refusal: Exception) -> None:
         """Tell the reason, by the field that it is about."""
+
+    def value(self) -> dict[str, Any] | None:
+        """What would be saved, for counting what it changes."""
 
     def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
         """Raises as policies.services.change_policy, or one of the page's `refusals`."""
@@ -62,7 +68,7 @@ class UnitPage:
     refusals: tuple[type[Exception], ...] = (ValidationError,)
     kept: str | Promise = KEPT
 
-    def __call__(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+    def __call__(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
         if request.method == "POST":
             return self._save(request, unit)
         saved = just_saved(request, unit, self.setting)
@@ -70,8 +76,10 @@ class UnitPage:
             return live_part(request, self.view_name, unit, saved)
         return self._answer(request, unit, Shown(self.form(unit, None), saved))
 
-    def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+    def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
         form = self.form(unit, request.POST)
+        if "see" in request.POST:
+            return self._see(request, unit, form)
         if not form.is_valid():
             return self._answer(request, unit, Shown(form))
         try:
@@ -91,6 +99,23 @@ class UnitPage:
             return self._answer(request, unit, Shown(form, notice=nothing_changed(unit)))
         return self._saved(unit, change)
 
+    def _see(self, request: AdminRequest, unit: OrgUnit, form: UnitForm) -> HttpResponseBase:
+        """The form as typed, with what saving it would change, or that as a file."""
+        impact = None
+        if form.is_valid():
+            impact = load_setting_impact(unit, self.setting, form.value())
+            if request.POST["see"] == "file":
+                return setting_impact_file(impact)
+        if not request.htmx:
+            return self._answer(request, unit, Shown(form, impact=impact))
+        context = {
+            "form": form,
+            "impact_asked": True,
+            "url": reverse(self.view_name, args=[unit.pk]),
+            **(shown_setting_impact(impact) if impact else {}),
+        }
+        return render(request, "console/unit_page.html#impact", context)
+
     def _saved(self, unit: OrgUnit, change: PolicyChange) -> HttpResponse:
         return redirect(f"{reverse(self.view_name, args=[unit.pk])}?saved={change.pk}")
 
@@ -107,6 +132,7 @@ class UnitPage:
             **shown._asdict(),
             **self.more(shown.form),
             **parts,
+            **(shown_setting_impact(shown.impact) if shown.impact else {}),
             "setting": self.setting,
             "page_title": self.title,
             "unit": unit,
@@ -133,3 +159,4 @@ class Shown(NamedTuple):
     form: UnitForm
     saved: Rollout | None = None
     notice: Notice | None = None
+    impact: SettingImpact | None = None

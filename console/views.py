@@ -140,20 +140,20 @@ def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpRespon
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_administrators
-def guardrails(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+def guardrails(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
     return guardrails_page(request, administered_unit(request, unit_id))
 
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_administrators
-def outbound_gateway(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+def outbound_gateway(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
     return outbound_page(request, administered_unit(request, unit_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_administrators
-def gateway_failure(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
+def gateway_failure(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
     return failure_page(request, administered_unit(request, unit_id))
 
 

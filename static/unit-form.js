@@ -37,7 +37,12 @@
       });
     }
 
-    form.addEventListener("input", sync);
+    form.addEventListener("input", (event) => {
+      if (event.target.name !== "reason") {
+        form.querySelector("[data-of-the-form-as-it-was]")?.remove();
+      }
+      sync();
+    });
     // Going back, the browser puts the fields as they were left.
     window.addEventListener("pageshow", sync);
     sync();

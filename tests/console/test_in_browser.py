@@ -65,7 +65,12 @@ def override_a_guardrail(page, organisation):
     expect(save).to_be_hidden()
     page.goto(reverse("console:guardrails", args=[organisation.sales.pk]))
     card.get_by_label("Override").check()
+    most.fill("6")
+    page.get_by_role("button", name="See what changes").click()
+    counted = page.get_by_text("What saving this changes for Sales")
+    expect(counted).to_be_visible()
     most.fill("5")
+    expect(counted).to_have_count(0)
     save.click()
     expect(page.get_by_role("link", name="Follow the rollout")).to_be_visible()
     assert PolicyChange.objects.get().new == {"addresses": {"most": 5}}

@@ -1,0 +1,225 @@
+"""Whom an unsaved value would reach, for all settings but the first."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django.db.models import Count, Q, QuerySet
+
+from accounts.models import OrgUnit, User
+from console.reached import Applied, Value, accounts_below
+from delivery.models import OutboxMessage
+from delivery.route_changes import any_of
+from policies.guardrails import Guardrail, Guardrails, merge
+from policies.models import Setting
+from policies.services import database_now
+from sendas.models import SendAs
+
+# More names in one condition take longer than reading all rows.
+MOST_NAMED = 1000
+
+
+class Server(NamedTuple):
+    """What guardrails look at: addresses that have the same of it can't be told apart."""
+
+    domain: str
+    host: str
+    port: int
+    security: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Accounts that have one value now and would have another; units by their cohorts."""
+
+    now: Value
+    then: Value
+    units: dict[frozenset[int], list[int]]
+
+    def accounts(self, prefix: str = "") -> Q:
+        return any_of(
+            Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
+            for cohorts, units in self.units.items()
+        )
+
+
+class Forbidden(NamedTuple):
+    """An address, and the guardrail that its server then runs into; None: it is allowed again."""
+
+    send_as: SendAs
+    guardrail: Guardrail | None
+
+
+@dataclass(frozen=True)
+class SettingImpact:
+    """Counted by what has reached each account now, not by what is saved: a rollout may run.
+
+    `accounts` have the value not yet; `accounts_same` keep what they have.
+    """
+
+    unit: OrgUnit
+    setting: str
+    counted_at: datetime
+    groups: list[Group]
+    accounts: int
+    accounts_same: int
+
+    @cached_property
+    def messages(self) -> int:
+        """Waiting in the outbox: each is routed again before it leaves."""
+        return OutboxMessage.objects.filter(
+            any_of(group.accounts("account__") for group in self.groups),
+            state__in=OutboxMessage.UNDER_WAY,
+        ).count()
+
+    @property
+    def with_server(self) -> int:
+        return self._own_servers[0]
+
+    @property
+    def with_stopped_server(self) -> int:
+        """Those whose password is refused, or was wiped: it is about them at once."""
+        return self._own_servers[1]
+
+    @cached_property
+    def _own_servers(self) -> tuple[int, int]:
+        found = _own_servers(any_of(group.accounts("user__") for group in self.groups))
+        stopped = Q(smtp_msa__refused_at__isnull=False) | Q(smtp_msa__wiped_at__isnull=False)
+        counted = found.aggregate(all=Count("pk"), stopped=Count("pk", filter=stopped))
+        return counted["all"], counted["stopped"]
+
+    @cached_property
+    def forbidden(self) -> int:
+        """Addresses whose server is allowed now and then no longer."""
+        return sum(self._turned(now=False)[0].values())
+
+    @cached_property
+    def allowed_again(self) -> int:
+        return sum(self._turned(now=True)[0].values())
+
+    def listed(self, *, again: bool) -> Iterator[Forbidden]:
+        """The addresses that `forbidden` or `allowed_again` counts, as they were added."""
+        turned, by_group = self._turned(now=again)
+        if not turned:
+            return
+        for group, servers in by_group:
+            rails = _guardrails(group.then)
+            found = _own_servers(group.accounts("user__")).filter(_named(servers))
+            rows = found.select_related("user", "smtp_msa").order_by("pk")
+            for row in rows.iterator(chunk_size=1000):
+                msa = row.smtp_msa
+                server = Server(row.domain, msa.host, msa.port, msa.security_mode)
+                if server in servers:
+                    yield Forbidden(row, rails.forbidding(**server._asdict()))
+
+    def _turned(self, *, now: bool) -> tuple[Counter[Server], list[tuple[Group, set[Server]]]]:
+        """Servers that are forbidden either now or then; those with `now` are so now."""
+        counts: Counter[Server] = Counter()
+        by_group = []
+        for group, servers in self._servers:
+            turned = {server: n for server, (n, is_now) in servers.items() if is_now == now}
+            counts.update(turned)
+            if turned:
+                by_group.append((group, set(turned)))
+        return counts, by_group
+
+    @cached_property
+    def _servers(self) -> list[tuple[Group, dict[Server, tuple[int, bool]]]]:
+        """Those whose answer turns: their addresses, and whether they are forbidden now.
+
+        One query for each group, and one question for each server and domain.
+        """
+        return [(group, _turning(group)) for group in self.groups]
+
+
+def _own_servers(of_accounts: Q) -> QuerySet[SendAs]:
+    return SendAs.objects.filter(
+        of_accounts,
+        verification_status=SendAs.VerificationStatus.ACCEPTED,
+        smtp_msa__isnull=False,
+    )
+
+
+def _named(servers: set[Server]) -> Q:
+    """Addresses at these domains with these hosts; all where there are too many names to tell."""
+    names = {
+        "domain__in": {server.domain for server in servers},
+        "smtp_msa__host__in": {server.host for server in servers},
+    }
+    return Q(**{field: each for field, each in names.items() if len(each) <= MOST_NAMED})
+
+
+def _turning(group: Group) -> dict[Server, tuple[int, bool]]:
+    now, then = _guardrails(group.now), _guardrails(group.then)
+    fields = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
+    found = _own_servers(group.accounts("user__")).values_list(*fields).annotate(Count("pk"))
+    turning = {}
+    for *known, count in found.order_by():
+        server = Server(*known)
+        is_now = now.forbidding(**server._asdict()) is not None
+        if is_now != (then.forbidding(**server._asdict()) is not None):
+            turning[server] = (count, is_now)
+    return turning
+
+
+def _guardrails(value: Value) -> Guardrails:
+    return merge([("", 0, value)])
+
+
+def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> SettingImpact:
+    """What saving the value (None: inherit) for the unit would change. Three queries."""
+    now = Applied(unit, setting)
+    then = now.with_value(unit, value)
+    meanings = _Meanings(setting)
+    values: dict[tuple[str, str], tuple[Value, Value]] = {}
+    reached: defaultdict[tuple[str, str], defaultdict[int, set[int]]] = defaultdict(
+        lambda: defaultdict(set)
+    )
+    accounts: Counter[bool] = Counter()
+    for unit_id, path, cohort, count in accounts_below(unit):
+        turn = now.held(path)[cohort], then.held(path)[cohort]
+        meant = meanings.of(turn[0]), meanings.of(turn[1])
+        accounts[meant[0] != meant[1]] += count
+        if meant[0] != meant[1]:
+            values[meant] = turn
+            reached[meant][unit_id].add(cohort)
+    return SettingImpact(
+        unit=unit,
+        setting=setting,
+        counted_at=database_now(),
+        groups=[Group(*values[meant], _by_cohorts(units)) for meant, units in reached.items()],
+        accounts=accounts[True],
+        accounts_same=accounts[False],
+    )
+
+
+class _Meanings:
+    """Values as text that is equal where they mean the same; each object is looked at once."""
+
+    def __init__(self, setting: str) -> None:
+        self._merges = setting == Setting.GATEWAY_GUARDRAILS
+        self._known: dict[int, str] = {}
+
+    def of(self, value: Value) -> str:
+        if id(value) not in self._known:
+            whole: Any = _guardrails(value).as_value() if self._merges else value
+            self._known[id(value)] = json.dumps(whole, sort_keys=True)
+        return self._known[id(value)]
+
+
+def _by_cohorts(units: dict[int, set[int]]) -> dict[frozenset[int], list[int]]:
+    """Few different ones, for most units are at the same wave: what is asked stays short."""
+    found: defaultdict[frozenset[int], list[int]] = defaultdict(list)
+    for unit_id, cohorts in units.items():
+        found[frozenset(cohorts)].append(unit_id)
+    return dict(found)
+
+
+def accounts_of(impact: SettingImpact) -> QuerySet[User]:
+    """Whose value changes, in the order of their addresses."""
+    found = User.objects.filter(any_of(group.accounts() for group in impact.groups))
+    return found.order_by("primary_address")
