@@ -31,7 +31,7 @@ from accounts.services.audit import SYSTEM, Actor  # noqa: E402
 from accounts.services.people import create_user  # noqa: E402
 from accounts.services.roles import assign_role  # noqa: E402
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave, Setting  # noqa: E402
-from policies.services import apply_waves, change_policy  # noqa: E402
+from policies.services import apply_waves, change_policies  # noqa: E402
 from policies.tasks import SWEEP_LIMIT  # noqa: E402
 from sendas.models import SendAs, SmtpMsa  # noqa: E402
 
@@ -145,19 +145,6 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def change(user: User, unit: OrgUnit, value: dict[str, Any] | None, version: int) -> PolicyChange:
-    made = change_policy(
-        actor=Actor(user),
-        unit=unit,
-        setting=Setting.PER_USER_OUTBOUND_GATEWAY,
-        value=value,
-        based_on=version,
-    )
-    if made is None:
-        raise SystemExit(f"{unit} had that value already")
-    return made
-
-
 def preview(client: Client, root: OrgUnit, rounds: int) -> list[dict[str, Any]]:
     """What *On* at the root would change, while nothing is set: it reaches every account."""
     card = reverse("console:mail_advanced", args=[root.pk])
@@ -177,10 +164,17 @@ def rows() -> int:
 
 
 def roll_out(name: str, goal: str, user: User, units: list[OrgUnit]) -> list[dict[str, Any]]:
-    """Save one change for each unit, let all waves be due, and apply them as a worker does."""
+    """Save a value for the units in one go, let all waves be due, apply them as a worker does."""
     before = rows()
     with counted() as saving:
-        changes = [change(user, unit, {"allowed": True}, 0) for unit in units]
+        changes = change_policies(
+            actor=Actor(user),
+            based_on={unit.pk: 0 for unit in units},
+            setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+            value={"allowed": True},
+        )
+    if len(changes) < len(units):
+        raise SystemExit("Some units had that value already.")
     waves = RolloutWave.objects.open().filter(change__in=[each.pk for each in changes])
     waves.update(due_at=F("due_at") - timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW))
     with counted() as applying:

@@ -65,8 +65,13 @@ class UnitValueQuerySet(models.QuerySet[Any]):
 class GatewayPolicy(models.Model):
     """What a unit is set to: the saved value, or NULL for inherit, and its newest version."""
 
+    # No index of its own here and below: that of the constraint begins with the same column.
     unit = models.ForeignKey(
-        OrgUnit, on_delete=models.CASCADE, related_name="policies", verbose_name=_("unit")
+        OrgUnit,
+        on_delete=models.CASCADE,
+        related_name="policies",
+        verbose_name=_("unit"),
+        db_index=False,
     )
     setting = models.CharField(_("setting"), max_length=40, choices=Setting.choices)
     value = models.JSONField(null=True)
@@ -188,7 +193,9 @@ class RolloutWave(models.Model):
     and looks at it anew.
     """
 
-    change = models.ForeignKey(PolicyChange, on_delete=models.CASCADE, related_name="waves")
+    change = models.ForeignKey(
+        PolicyChange, on_delete=models.CASCADE, related_name="waves", db_index=False
+    )
     cohort = models.SmallIntegerField(_("cohort"))
     due_at = models.DateTimeField(_("due"))
     applied_at = models.DateTimeField(_("applied"), null=True)
@@ -228,7 +235,7 @@ class AppliedPolicy(models.Model):
     """
 
     cohort = models.SmallIntegerField()
-    unit = models.ForeignKey(OrgUnit, on_delete=models.CASCADE, related_name="+")
+    unit = models.ForeignKey(OrgUnit, on_delete=models.CASCADE, related_name="+", db_index=False)
     setting = models.CharField(max_length=40, choices=Setting.choices)
     value = models.JSONField(null=True)
     version = models.PositiveIntegerField()
@@ -238,7 +245,7 @@ class AppliedPolicy(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["cohort", "unit", "setting"], name="one_applied_value"),
+            models.UniqueConstraint(fields=["unit", "setting", "cohort"], name="one_applied_value"),
         ]
 
     def __str__(self) -> str:

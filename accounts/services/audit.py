@@ -15,10 +15,10 @@ class Actor(NamedTuple):
 SYSTEM = Actor()
 
 
-class AccountEvent(NamedTuple):
-    """What `record_account_events` records of one account."""
+class Event(NamedTuple):
+    """One of those that `record_events` records; `unit` is where it belongs."""
 
-    user: User
+    unit: OrgUnit
     target: str
     details: dict[str, Any]
 
@@ -44,17 +44,17 @@ def record_event(
     )
 
 
-def record_account_events(actor: Actor, name: str, events: Sequence[AccountEvent]) -> None:
-    """As record_event for many accounts, in two queries however many they are."""
-    paths = paths_by_unit(event.user.unit for event in events)
+def record_events(actor: Actor, name: str, events: Sequence[Event]) -> None:
+    """As record_event for many of one name, in two queries however many they are."""
+    paths = paths_by_unit(event.unit for event in events)
     AuditEvent.objects.bulk_create(
         AuditEvent(
             actor_id=actor.user.pk if actor.user else None,
             actor_address=actor.user.primary_address if actor.user else "",
             client_ip=actor.client_ip,
             name=name,
-            unit_id=event.user.unit_id,
-            unit_path=paths[event.user.unit_id],
+            unit_id=event.unit.pk,
+            unit_path=paths[event.unit.pk],
             target=event.target,
             details=event.details,
         )

@@ -11,10 +11,10 @@ from policies.services.actions import (
 )
 from policies.services.changes import (
     StalePolicyError,
+    change_policies,
     change_policy,
     newest_change,
     scheduled_changes,
-    start_due_changes,
 )
 from policies.services.clock import database_now
 from policies.services.effective import (
@@ -27,6 +27,7 @@ from policies.services.effective import (
 )
 from policies.services.express import apply_now_to_account, return_express_guests
 from policies.services.forecast import LATE, Forecast, Step, forecast, forecasts
+from policies.services.starting import start_due_changes
 from policies.services.waves import (
     Progress,
     applied_cohorts,
@@ -49,6 +50,7 @@ __all__ = [
     "apply_now_to_account",
     "apply_waves",
     "cancel",
+    "change_policies",
     "change_policy",
     "change_progress",
     "database_now",

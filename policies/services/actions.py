@@ -16,16 +16,9 @@ from accounts.models import OrgUnit
 from accounts.services.audit import Actor, record_event
 from accounts.templatetags.clock import clock_time
 from policies.models import GatewayPolicy, PolicyChange, RolloutAction
-from policies.services.changes import (
-    check_start,
-    end_without_start,
-    lock_unit,
-    newest_change,
-    note,
-    record_change,
-    start,
-)
+from policies.services.changes import check_start, lock_unit, new_changes, newest_change
 from policies.services.clock import database_now
+from policies.services.starting import end_without_start, note, save_and_start, start
 from policies.services.waves import (
     bring_waves_forward,
     hold_waves,
@@ -107,18 +100,18 @@ def undo(*, actor: Actor, change: PolicyChange, based_on: int, reason: str = "")
     """
     with _acting(actor, change, based_on, Kind.UNDONE, reason) as (unit, current):
         _refuse_to_undo(unit, current)
-        new = record_change(
+        changes = new_changes(
             actor,
-            unit,
+            [unit],
             current.setting,
-            current.new,
+            {unit.pk: current.new},
             current.old,
             reason,
             database_now(),
             undoes=current,
         )
-        start(actor, unit, new)
-    return new
+        save_and_start(actor, [unit], changes)
+    return changes[0]
 
 
 def possible_actions(state: str) -> tuple[str, ...]:

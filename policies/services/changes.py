@@ -1,27 +1,23 @@
-"""Saving a change, at once or for later, and starting it when its time has come."""
+"""Saving changes, to start at once or later."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from accounts.models import OrgUnit, Privilege, User
-from accounts.models.directory import path_names
-from accounts.services.audit import SYSTEM, Actor, record_event
-from accounts.services.rights import administers
+from accounts.models import OrgUnit, Privilege
+from accounts.models.directory import paths_in_names
+from accounts.services.audit import Actor
+from accounts.services.rights import NOTHING, rights_of
 from accounts.templatetags.clock import clock_time
 from policies.guardrails import check_guardrails
-from policies.models import GatewayPolicy, PolicyChange, RolloutAction, Setting
+from policies.models import PolicyChange, Setting
 from policies.services.clock import database_now
-from policies.services.waves import (
-    cohorts_undone_at_once,
-    plan_waves,
-    supersede_older_waves,
-    window,
-)
+from policies.services.starting import record, save_and_start, saved_of
+from policies.services.waves import window
 
 # Nobody plans further; and a date that no calendar has is refused with the same words.
 FURTHEST = timedelta(days=366)
@@ -56,35 +52,69 @@ def change_policy(
     StalePolicyError where `based_on` is no longer the newest, ValidationError where the unit is
     gone or the time has passed.
     """
+    changes = change_policies(
+        actor=actor,
+        based_on={unit.pk: based_on},
+        setting=setting,
+        value=value,
+        reason=reason,
+        starts_at=starts_at,
+    )
+    return changes[0] if changes else None
+
+
+def change_policies(
+    *,
+    actor: Actor,
+    based_on: Mapping[int, int],
+    setting: str,
+    value: dict[str, Any] | None,
+    reason: str = "",
+    starts_at: datetime | None = None,
+) -> list[PolicyChange]:
+    """As change_policy for many units: for all of them, or for none where one can't be changed.
+
+    `based_on` holds for each unit, by its id, the version that was seen. Returns the changes, in
+    the order of the units' ids. As many statements for a thousand units as for one.
+    """
     if setting == Setting.GATEWAY_GUARDRAILS and value is not None:
         check_guardrails(value)
     with transaction.atomic():
-        unit = lock_unit(actor, unit.pk)
-        policy = _policy(unit.pk, setting)
-        if (policy.version if policy else 0) != based_on:
-            raise StalePolicyError(newest_change(unit, setting))
-        old = policy.value if policy else None
-        if starts_at is None and value == old:
-            return None
-        begins = check_start(starts_at) if starts_at else database_now()
-        change = record_change(actor, unit, setting, old, value, reason, begins)
+        units = lock_units(actor, based_on)
+        saved = saved_of(units, setting)
+        for unit in units:
+            if saved[unit.pk].version != based_on[unit.pk]:
+                raise StalePolicyError(newest_change(unit, setting))
         if starts_at is None:
-            start(actor, unit, change)
+            units = [unit for unit in units if saved[unit.pk].value != value]
+        begins = check_start(starts_at) if starts_at else database_now()
+        old = {unit.pk: saved[unit.pk].value for unit in units}
+        changes = new_changes(actor, units, setting, old, value, reason, begins)
+        if starts_at is None:
+            save_and_start(actor, units, changes)
         else:
-            _record(actor, "policy_change_scheduled", unit, change)
-    return change
+            PolicyChange.objects.bulk_create(changes)
+            record(actor, "policy_change_scheduled", units, changes)
+    return changes
 
 
 def lock_unit(actor: Actor, unit_id: int) -> OrgUnit:
     """The unit, and nobody else changes its settings until the transaction ends."""
+    [unit] = lock_units(actor, [unit_id])
+    return unit
+
+
+def lock_units(actor: Actor, unit_ids: Collection[int]) -> list[OrgUnit]:
+    """As lock_unit, in the order of their ids: so nobody waits for another that waits for him."""
     # Not the key: an applied row that names the unit must not wait for this one's waves.
-    unit = OrgUnit.objects.select_for_update(no_key=True).filter(pk=unit_id).first()
-    if unit is None:
+    locked = OrgUnit.objects.select_for_update(no_key=True).filter(pk__in=unit_ids)
+    units = list(locked.order_by("pk"))
+    if len(units) < len(unit_ids):
         raise ValidationError(_("This unit no longer exists, so nothing was changed."))
-    if actor.user is None or not administers(actor.user, unit, Privilege.MAIL_SETTINGS):
+    rights = rights_of(actor.user) if actor.user else NOTHING
+    if not all(rights.reach(unit.path, Privilege.MAIL_SETTINGS) for unit in units):
         raise PermissionDenied(_("You don't administer this unit."))
-    locked: OrgUnit = unit
-    return locked
+    return units
 
 
 def check_start(moment: datetime) -> datetime:
@@ -100,91 +130,34 @@ def check_start(moment: datetime) -> datetime:
     return moment
 
 
-def record_change(
+def new_changes(
     actor: Actor,
-    unit: OrgUnit,
+    units: Sequence[OrgUnit],
     setting: str,
-    old: dict[str, Any] | None,
+    old: Mapping[int, dict[str, Any] | None],
     new: dict[str, Any] | None,
     reason: str,
     starts_at: datetime,
     undoes: PolicyChange | None = None,
-) -> PolicyChange:
-    return PolicyChange.objects.create(
-        actor_id=actor.user.pk if actor.user else None,
-        actor_address=actor.user.primary_address if actor.user else "",
-        unit_id=unit.pk,
-        unit_path=path_names(unit),
-        setting=setting,
-        old=old,
-        new=new,
-        reason=reason,
-        undoes=undoes,
-        starts_at=starts_at,
-        complete_by=starts_at + window(),
-    )
-
-
-def start(actor: Actor, unit: OrgUnit, change: PolicyChange) -> None:
-    """Give a change its version and lay out the waves that carry it. Its unit is locked."""
-    policy = _policy(change.unit_id, change.setting)
-    change.old = policy.value if policy else None
-    change.version = (policy.version if policy else 0) + 1
-    change.save(update_fields=["old", "version"])
-    GatewayPolicy.objects.update_or_create(
-        unit_id=change.unit_id,
-        setting=change.setting,
-        defaults={"value": change.new, "version": change.version},
-    )
-    _record(actor, "policy_changed", unit, change)
-    supersede_older_waves(change)
-    plan_waves(change, at_once=cohorts_undone_at_once(change))
-
-
-def start_due_changes(unit_id: int) -> int:
-    """Start the unit's scheduled changes whose time has come; returns how many.
-
-    Together under the unit's lock, so that those that waited for a dead worker start in the order
-    of their times. What was scheduled for a unit that is gone is cancelled.
-    """
-    with transaction.atomic():
-        unit = OrgUnit.objects.select_for_update(no_key=True).filter(pk=unit_id).first()
-        due = list(PolicyChange.objects.due().filter(unit_id=unit_id).select_for_update())
-        for change in due:
-            if unit is None:
-                end_without_start(SYSTEM, None, change, _("The unit no longer exists."))
-            else:
-                note(SYSTEM, change, RolloutAction.Kind.STARTED)
-                start(_author(change), unit, change)
-    return len(due)
-
-
-def end_without_start(
-    actor: Actor, unit: OrgUnit | None, change: PolicyChange, reason: str
-) -> None:
-    """`unit` is None where it is gone."""
-    PolicyChange.objects.filter(pk=change.pk).update(cancelled_at=Now())
-    note(actor, change, RolloutAction.Kind.CANCELLED, reason)
-    record_event(
-        actor,
-        "policy_change_cancelled",
-        change.unit_path,
-        unit=unit,
-        setting=change.setting,
-        change=change.pk,
-        reason=reason,
-    )
-
-
-def note(actor: Actor, change: PolicyChange, kind: str, reason: str = "") -> None:
-    """Add to the history of a change what was done to it."""
-    RolloutAction.objects.create(
-        change=change,
-        kind=kind,
-        actor_id=actor.user.pk if actor.user else None,
-        actor_address=actor.user.primary_address if actor.user else "",
-        reason=reason,
-    )
+) -> list[PolicyChange]:
+    """One for each unit, not saved yet. `old` is by the unit's id."""
+    paths = paths_in_names(units)
+    return [
+        PolicyChange(
+            actor_id=actor.user.pk if actor.user else None,
+            actor_address=actor.user.primary_address if actor.user else "",
+            unit_id=unit.pk,
+            unit_path=paths[unit.pk],
+            setting=setting,
+            old=old[unit.pk],
+            new=new,
+            reason=reason,
+            undoes=undoes,
+            starts_at=starts_at,
+            complete_by=starts_at + window(),
+        )
+        for unit in units
+    ]
 
 
 def newest_change(unit: OrgUnit, setting: str) -> PolicyChange | None:
@@ -194,28 +167,3 @@ def newest_change(unit: OrgUnit, setting: str) -> PolicyChange | None:
 
 def scheduled_changes(unit: OrgUnit, setting: str) -> list[PolicyChange]:
     return list(PolicyChange.objects.scheduled().filter(unit_id=unit.pk, setting=setting))
-
-
-def _policy(unit_id: int, setting: str) -> GatewayPolicy | None:
-    return GatewayPolicy.objects.filter(unit_id=unit_id, setting=setting).first()
-
-
-def _author(change: PolicyChange) -> Actor:
-    """Who scheduled it; the audit names nobody where that account is gone."""
-    users = User.objects.in_bulk([change.actor_id] if change.actor_id else [])
-    return Actor(next(iter(users.values()), None))
-
-
-def _record(actor: Actor, name: str, unit: OrgUnit, change: PolicyChange) -> None:
-    details = {
-        "setting": change.setting,
-        "old": change.old,
-        "new": change.new,
-        "reason": change.reason,
-        "change": change.pk,
-    }
-    if change.undoes_id:
-        details["undoes"] = change.undoes_id
-    if change.version is None:
-        details["starts_at"] = change.starts_at.isoformat()
-    record_event(actor, name, change.unit_path, unit=unit, **details)

@@ -5,9 +5,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db import connection
+from django.db.models import F
 
 from accounts.models.people import EXPRESS_COHORT, cohort_count
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave
@@ -42,35 +41,53 @@ def wave_delay(cohort: int, cohorts: int) -> timedelta:
     return window() * WAVES_SHARE * max(cohort - 1, 0) / max(cohorts - 1, 1)
 
 
-def supersede_older_waves(change: PolicyChange) -> None:
+def supersede_older_waves(changes: Collection[PolicyChange]) -> None:
     """End what has not arrived of older changes, but for those that bring the same value."""
     # By ids, not by a join: then PostgreSQL looks once more whether a wave that it had to wait for
     # is still open.
-    same_value = Q(new__isnull=True) if change.new is None else Q(new=change.new)
-    older = PolicyChange.objects.filter(
-        unit_id=change.unit_id, setting=change.setting, version__lt=change.version
-    ).exclude(same_value)
-    RolloutWave.objects.open().filter(change_id__in=older.values("pk")).update(superseded_at=Now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE policies_rolloutwave SET superseded_at = statement_timestamp()
+             WHERE applied_at IS NULL AND superseded_at IS NULL
+               AND change_id IN (
+                   SELECT older.id
+                     FROM policies_policychange newer
+                     JOIN policies_policychange older
+                       ON older.unit_id = newer.unit_id AND older.setting = newer.setting
+                      AND older.version < newer.version
+                      AND older.new IS DISTINCT FROM newer.new
+                    WHERE newer.id = ANY(%s::bigint[]))
+            """,
+            [[change.pk for change in changes]],
+        )
 
 
-def plan_waves(change: PolicyChange, *, at_once: Collection[int] = ()) -> None:
+def plan_waves(changes: Collection[PolicyChange], *, at_once: Collection[int] = ()) -> None:
     """The express cohort at once, the others evenly from the start to three quarters of the window.
 
     So do the cohorts `at_once`. `complete_by` is told anew: the last wave, and the slack.
     """
-    cohorts = cohort_count()
-    waves = [
-        RolloutWave(
-            change=change,
-            cohort=cohort,
-            due_at=change.starts_at
-            + (timedelta() if cohort in at_once else wave_delay(cohort, cohorts)),
+    count = cohort_count()
+    cohorts = range(EXPRESS_COHORT, count + 1)
+    delays = [timedelta() if cohort in at_once else wave_delay(cohort, count) for cohort in cohorts]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO policies_rolloutwave (change_id, cohort, due_at)
+            SELECT change.id, step.cohort, change.starts_at + step.delay
+              FROM policies_policychange change,
+                   unnest(%s::smallint[], %s::interval[]) AS step (cohort, delay)
+             WHERE change.id = ANY(%s::bigint[])
+             ORDER BY change.id, step.cohort
+            """,
+            [list(cohorts), delays, [change.pk for change in changes]],
         )
-        for cohort in range(EXPRESS_COHORT, cohorts + 1)
-    ]
-    RolloutWave.objects.bulk_create(waves)
-    change.complete_by = max(wave.due_at for wave in waves) + slack()
-    change.save(update_fields=["complete_by"])
+    for change in changes:
+        complete_by = change.starts_at + max(delays) + slack()
+        if complete_by != change.complete_by:
+            change.complete_by = complete_by
+            change.save(update_fields=["complete_by"])
 
 
 def cohorts_undone_at_once(change: PolicyChange) -> set[int]:
@@ -92,44 +109,45 @@ def cohorts_undone_at_once(change: PolicyChange) -> set[int]:
 def apply_waves(wave_ids: Collection[int]) -> int:
     """Make due waves true for their cohorts; returns how many.
 
-    Whoever comes second, or too early, does nothing. Three statements, however many waves:
+    Whoever comes second, or too early, does nothing. One statement, however many waves:
 
     1. claim those that are open and due, skipping what another worker holds;
-    2. one upsert, which only moves to a higher version;
-    3. mark them.
-    """
-    with transaction.atomic():
-        due = RolloutWave.objects.due().filter(pk__in=wave_ids)
-        claimed = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        if claimed:
-            _upsert_applied(claimed)
-            RolloutWave.objects.filter(pk__in=claimed).update(applied_at=Now())
-    return len(claimed)
-
-
-def _upsert_applied(wave_ids: list[int]) -> None:
-    """For each cohort, unit and setting the newest of these waves' changes.
-
-    All workers write these rows in one order, so that none waits for another that waits for it.
+    2. mark them;
+    3. one upsert, which only moves to a higher version: for each unit, setting and cohort the
+       newest of these waves' changes. All workers write these rows in one order, so that none
+       waits for another that waits for it.
     """
     # Selected from the unit's own row: where the unit is gone there is nothing to apply to.
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO policies_appliedpolicy (cohort, unit_id, setting, value, version)
-            SELECT DISTINCT ON (wave.cohort, unit.id, change.setting)
-                   wave.cohort, unit.id, change.setting, change.new, change.version
-              FROM policies_rolloutwave wave
-              JOIN policies_policychange change ON change.id = wave.change_id
-              JOIN accounts_orgunit unit ON unit.id = change.unit_id
-             WHERE wave.id = ANY(%s)
-             ORDER BY wave.cohort, unit.id, change.setting, change.version DESC
-            ON CONFLICT (cohort, unit_id, setting) DO UPDATE
-               SET value = excluded.value, version = excluded.version, applied_at = now()
-             WHERE policies_appliedpolicy.version < excluded.version
+            WITH claimed AS (
+                SELECT id FROM policies_rolloutwave
+                 WHERE id = ANY(%s::bigint[]) AND applied_at IS NULL AND superseded_at IS NULL
+                   AND paused_at IS NULL AND due_at <= statement_timestamp()
+                   FOR UPDATE SKIP LOCKED
+            ), marked AS (
+                UPDATE policies_rolloutwave wave SET applied_at = statement_timestamp()
+                  FROM claimed WHERE wave.id = claimed.id
+                RETURNING wave.change_id, wave.cohort
+            ), written AS (
+                INSERT INTO policies_appliedpolicy (unit_id, setting, cohort, value, version)
+                SELECT DISTINCT ON (unit.id, change.setting, marked.cohort)
+                       unit.id, change.setting, marked.cohort, change.new, change.version
+                  FROM marked
+                  JOIN policies_policychange change ON change.id = marked.change_id
+                  JOIN accounts_orgunit unit ON unit.id = change.unit_id
+                 ORDER BY unit.id, change.setting, marked.cohort, change.version DESC
+                ON CONFLICT (unit_id, setting, cohort) DO UPDATE
+                   SET value = excluded.value, version = excluded.version, applied_at = now()
+                 WHERE policies_appliedpolicy.version < excluded.version
+            )
+            SELECT count(*) FROM marked
             """,
-            [wave_ids],
+            [list(wave_ids)],
         )
+        applied: int = cursor.fetchone()[0]
+    return applied
 
 
 def hold_waves(change: PolicyChange) -> None:

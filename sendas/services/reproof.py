@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Least, Now
 
-from accounts.services.audit import SYSTEM, AccountEvent, record_account_events
+from accounts.services.audit import SYSTEM, Event, record_events
 from sendas.models import OwnerNotice, SendAs, SendAsQuerySet
 
 # From the mail that asks to the suspension.
@@ -66,7 +66,7 @@ def suspend_lapsed() -> int:
         rows = _claimed(SendAs.objects.lapsed().order_by("proof_due_at"), BATCH)
         SendAs.objects.filter(pk__in=[row.pk for row in rows]).update(suspended_at=Now())
         _tell(rows, OwnerNotice.Kind.ADDRESS_SUSPENDED)
-        record_account_events(SYSTEM, "send_as_suspended", _events(rows))
+        record_events(SYSTEM, "send_as_suspended", _events(rows))
     return len(rows)
 
 
@@ -92,7 +92,7 @@ def _ask(rows: Sequence[SendAs], reason: SendAs.AskReason) -> None:
     )
     new = [row for row in rows if not row.is_asked_again]
     _tell(new, OwnerNotice.Kind.PROVE_AGAIN)
-    record_account_events(SYSTEM, "send_as_asked_again", _events(new, reason=reason))
+    record_events(SYSTEM, "send_as_asked_again", _events(new, reason=reason))
 
 
 def _tell(rows: Sequence[SendAs], kind: OwnerNotice.Kind) -> None:
@@ -101,8 +101,8 @@ def _tell(rows: Sequence[SendAs], kind: OwnerNotice.Kind) -> None:
     )
 
 
-def _events(rows: Sequence[SendAs], **details: str) -> list[AccountEvent]:
+def _events(rows: Sequence[SendAs], **details: str) -> list[Event]:
     return [
-        AccountEvent(row.user, row.send_as_email, {"account": row.user.primary_address, **details})
+        Event(row.user.unit, row.send_as_email, {"account": row.user.primary_address, **details})
         for row in rows
     ]
