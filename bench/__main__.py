@@ -17,6 +17,7 @@ from bench.console import console_figures
 from bench.decisions import decision_figures
 from bench.demo import demo_figures
 from bench.figures import print_table, write_json
+from bench.obeying import WAVES, obeying_figures
 from bench.outbox import WAITING, outbox_figures
 from bench.parts import CHECKOUT, BenchError
 from bench.report import Comparison, table
@@ -24,6 +25,7 @@ from bench.scenarios import SCENARIOS
 
 ROUNDS = 3
 QUICK = 60_000  # messages in the outbox: a worker that is stopped goes on for up to 20 s
+QUICK_WAVES = 10
 
 
 def say(text: str) -> None:
@@ -63,6 +65,8 @@ def main() -> int:
             others += decision_figures(folder)
             say("console")
             others += console_figures(folder, quick=quick)
+            say("waves")
+            others += obeying_figures(folder, waves=QUICK_WAVES if quick else WAVES)
             say("outbox")
             others += outbox_figures(folder / "outbox", waiting=QUICK if quick else WAITING)
         except BenchError as error:

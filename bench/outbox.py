@@ -60,7 +60,7 @@ class Sink(asyncio.Protocol):
         if self._in_content:
             self._in_content = False
             Sink.taken[MESSAGE_ID.findall(content)[0]] += 1
-            return b"250 2.0.0 taken\r\n"
+            return b"250 2.0.0 relayed\r\n"
         verb = content[:4].upper()
         self._in_content = verb == b"DATA"
         if verb == b"EHLO":
@@ -70,6 +70,7 @@ class Sink(asyncio.Protocol):
 
 @contextmanager
 def sink(port: int) -> Iterator[None]:
+    Sink.taken.clear()
     loop = uvloop.new_event_loop()
     loop.run_until_complete(loop.create_server(Sink, LOOPBACK, port, backlog=1024))
     thread = threading.Thread(target=loop.run_forever)
