@@ -17,16 +17,20 @@ import django
 
 django.setup()
 
+from allauth.account.internal.flows.login import record_authentication  # noqa: E402
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.models import F  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
+from django.http import HttpRequest  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.urls import reverse  # noqa: E402
 
 from accounts.models import OrgUnit, User  # noqa: E402
 from accounts.owner import owner_role  # noqa: E402
+from accounts.second_factor import second_factor_of  # noqa: E402
 from accounts.services.audit import SYSTEM, Actor  # noqa: E402
 from accounts.services.people import create_user  # noqa: E402
 from accounts.services.roles import assign_role  # noqa: E402
@@ -140,8 +144,14 @@ def measure(
 
 
 def signed_in(user: User) -> Client:
+    """With a second factor that was used: who has a role is asked for it on each page."""
     client = Client(headers={"host": settings.ALLOWED_HOSTS[0]})
     client.force_login(user)
+    factor = second_factor_of(user) or TOTP.activate(user, generate_totp_secret()).instance
+    request = HttpRequest()
+    request.session = client.session
+    record_authentication(request, user, "mfa", id=factor.pk, type=factor.type)
+    request.session.save()
     return client
 
 
