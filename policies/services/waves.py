@@ -117,13 +117,15 @@ def apply_waves(wave_ids: Collection[int]) -> int:
        newest of these waves' changes. All workers write these rows in one order, so that none
        waits for another that waits for it.
     """
-    # Selected from the unit's own row: where the unit is gone there is nothing to apply to.
+    # Selected from the unit's own row: where the unit is gone there is nothing to apply to. The
+    # open ones are asked for in words that the index of open waves does not know: PostgreSQL takes
+    # all of these for few, and would read every due wave to find those with the ids.
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH claimed AS (
                 SELECT id FROM policies_rolloutwave
-                 WHERE id = ANY(%s::bigint[]) AND applied_at IS NULL AND superseded_at IS NULL
+                 WHERE id = ANY(%s::bigint[]) AND coalesce(applied_at, superseded_at) IS NULL
                    AND paused_at IS NULL AND due_at <= statement_timestamp()
                    FOR UPDATE SKIP LOCKED
             ), marked AS (
