@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import OrgUnit, Privilege
-from accounts.models.directory import paths_in_names
+from accounts.models.directory import paths_by_unit
 from accounts.services.audit import Actor
 from accounts.services.rights import NOTHING, rights_of
 from accounts.templatetags.clock import clock_time
@@ -141,7 +141,7 @@ def new_changes(
     undoes: PolicyChange | None = None,
 ) -> list[PolicyChange]:
     """One for each unit, not saved yet. `old` is by the unit's id."""
-    paths = paths_in_names(units)
+    paths = paths_by_unit(units)
     return [
         PolicyChange(
             actor_id=actor.user.pk if actor.user else None,
