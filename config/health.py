@@ -1,15 +1,13 @@
-"""What keeps a web process from serving people, and beat's sign of life."""
+"""What keeps a web process from serving people."""
 
 from functools import cache
-from pathlib import Path
 
-from celery import current_app
-from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError as BrokerError
 
+from config.celery import app
 from delivery.database import ask_whether_it_answers
 
 BROKER_SECONDS = 2
@@ -36,11 +34,6 @@ def find_troubles() -> list[str]:
     return troubles
 
 
-def beat_file() -> Path:
-    """Touched by beat whenever Redis has taken a task from it: every two seconds."""
-    return settings.OUTGATE_DATA_DIR / "beat-alive"
-
-
 @cache
 def _check_migrations() -> None:
     """Asked until the answer is yes once: what is applied stays so while this process runs."""
@@ -50,5 +43,5 @@ def _check_migrations() -> None:
 
 
 def _ask_broker() -> None:
-    with current_app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+    with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
         broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)

@@ -4,9 +4,7 @@ Without threads, for what every message needs. Everything else goes through deli
 """
 
 import asyncio
-import os
 import select
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -160,10 +158,8 @@ class _Line:
         return self._types.load_rows(0, result.ntuples, tuple)
 
     def cut(self) -> None:
-        """Let what is under way fail by itself: to cancel it would wait for PostgreSQL again."""
-        if self._is_open:
-            with socket.socket(fileno=os.dup(self._socket)) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        """Let what is under way fail: to cancel it would wait for PostgreSQL again."""
+        self._fail(psycopg.OperationalError("no answer in time"))
 
     async def close(self) -> None:
         self._end()
@@ -210,6 +206,8 @@ class _Line:
                         self._answer.set_result(None)
                     return
                 self._results.append(result)
+            if self._pg.status != pq.ConnStatus.OK:  # it broke behind the first half of an answer
+                raise psycopg.OperationalError("the connection is lost")
         except psycopg.OperationalError as error:
             self._fail(error)
 

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoDbBlocker
 
+import config.celery  # noqa: F401  (for tasks that enqueue others)
 from accounts.models import Domain, OrgUnit, Privilege, RoleAssignment, User
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, create_unit

@@ -122,6 +122,23 @@ def test_a_connection_that_ended_meanwhile_is_opened_again():
     dialogue(work)
 
 
+def test_a_connection_that_ends_in_the_middle_is_known_at_once():
+    async def work(link: Link) -> None:
+        other = Link()
+        for pause in (0.0, 0.05, 0.1):
+            [(pid,)] = await link.fetch(PID)
+            asked = asyncio.create_task(link.fetch("SELECT pg_sleep(30)"))
+            await asyncio.sleep(pause)
+            await other.fetch("SELECT pg_terminate_backend($1)", (pid,))
+            async with asyncio.timeout(5):
+                await asyncio.wait([asked])
+            assert isinstance(asked.exception(), AwayError)
+            assert await link.fetch(NUMBER, (1,)) == [(1,)]
+        await other.close()
+
+    dialogue(work, seconds=20.0)
+
+
 def test_a_channel_is_heard_between_questions_and_its_end_too():
     async def work(link: Link) -> None:
         heard, other = asyncio.Event(), Link()
