@@ -6,6 +6,7 @@ from sendas.services.signatures import TAGS, clean_markup
 
 LETTER_TAGS = TAGS | {"del", "h1", "pre"}
 _BLOCKS = {"blockquote", "div", "h1", "li", "ol", "p", "pre", "tr", "ul"}
+_DEEPEST = 20  # levels that plain text shows: a sign for each, on each line, may fill the memory
 # What plain text says as well.
 _UNFORMATTED = {"br", "div", "p", "span"}
 
@@ -89,7 +90,7 @@ class _Reader(HTMLParser):
             self._line = line
 
     def _item(self) -> str:
-        depth = "  " * max(len(self._lists) - 1, 0)
+        depth = "  " * min(max(len(self._lists) - 1, 0), _DEEPEST)
         number = self._lists[-1] if self._lists else None
         if number is None:
             return f"{depth}- "
@@ -97,5 +98,5 @@ class _Reader(HTMLParser):
         return f"{depth}{number + 1}. "
 
     def _end_line(self) -> None:
-        self._lines.append("> " * self._quotes + self._line.rstrip())
+        self._lines.append("> " * min(self._quotes, _DEEPEST) + self._line.rstrip())
         self._line = ""

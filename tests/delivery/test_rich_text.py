@@ -56,3 +56,10 @@ def test_lines_alone_are_no_formatting():
 )
 def test_its_words_in_lines(markup, text):
     assert as_plain_text(clean_letter(markup)) == text
+
+
+@pytest.mark.parametrize("nested", ["<blockquote>a", "<ul><li>a"])
+def test_levels_upon_levels_do_not_fill_the_memory(nested):
+    """Each line begins with a sign for each level: without an end, 300 kB would be a gigabyte."""
+    cleaned = clean_letter(nested * 2_000)
+    assert len(as_plain_text(cleaned)) < 3 * len(cleaned)
