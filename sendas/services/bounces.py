@@ -19,8 +19,6 @@ PROVED_LATELY = timedelta(weeks=1)
 
 # RFC 3463 3.2 and 3.3, RFC 7505: no such mailbox, no such domain, moved, takes no mail, disabled.
 _RECIPIENT_IS_GONE = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"}
-# RFC 5321 4.2.2; 553 is "mailbox name not allowed". With an enhanced code they may mean all else.
-_UNAVAILABLE = {550, 551, 553}
 # RFC 3463 3.2: the sender's mailbox, the sender's system. Of no recipient, at whatever command.
 _SENDER_IS_GONE = {"5.1.7", "5.1.8"}
 
@@ -28,11 +26,10 @@ _SENDER_IS_GONE = {"5.1.7", "5.1.8"}
 def recipient_is_gone(reply: Reply) -> bool:
     """Whether a reply to RCPT says for good that there is no such mailbox.
 
-    Not where it is full, or where the server does not want this message or this client.
+    Not where it is full, or where the server does not want this message or this client. Without an
+    enhanced code 550 may mean any of these (RFC 5321 4.2.3): a message can be written to earn it.
     """
-    if reply.enhanced:
-        return reply.is_permanent and reply.enhanced in _RECIPIENT_IS_GONE
-    return reply.code in _UNAVAILABLE
+    return reply.is_permanent and reply.enhanced in _RECIPIENT_IS_GONE
 
 
 def sender_is_gone(reply: Reply) -> bool:

@@ -19,7 +19,7 @@ from accounts.services.mails import send_mail
 from accounts.services.rights import demand_owner
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
 from sendas.services.bounces import note_gone_recipient, recipient_is_gone
-from smtp.reply import ReplyParser
+from smtp.reply import ReplyError, ReplyParser
 
 LINK_VALID = timedelta(hours=24)
 CODE_VALID = timedelta(minutes=15)
@@ -144,9 +144,12 @@ def _note_refused(error: SMTPRecipientsRefused) -> None:
     for address, (code, text) in error.recipients.items():
         lines = text.splitlines() or [b""]
         wire = b"".join(b"%d-%s\r\n" % (code, line) for line in lines[:-1])
-        for reply in ReplyParser().feed(wire + b"%d %s\r\n" % (code, lines[-1])):
-            if recipient_is_gone(reply):
-                note_gone_recipient(address)
+        try:
+            [reply] = ReplyParser().feed(wire + b"%d %s\r\n" % (code, lines[-1]))
+        except ReplyError:
+            continue  # whatever that is, it does not say so
+        if recipient_is_gone(reply):
+            note_gone_recipient(address)
 
 
 def _why_it_did_not_leave(error: Exception) -> str:

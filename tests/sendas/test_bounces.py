@@ -29,9 +29,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("code", "enhanced", "gone"),
     [
-        (550, "5.1.1", True), (556, "5.1.10", True), (550, "5.2.1", True), (550, "", True),
+        (550, "5.1.1", True), (556, "5.1.10", True), (550, "5.2.1", True),
         (450, "4.1.1", False), (552, "5.2.2", False), (550, "5.7.1", False), (554, "", False),
-        (550, "5.1.8", False), (452, "", False),
+        (550, "5.1.8", False), (452, "", False), (550, "", False), (551, "", False),
     ],
 )  # fmt: skip
 def test_a_recipient_is_gone_by_some_words_only(code, enhanced, gone):
@@ -73,7 +73,9 @@ def test_a_code_that_the_relay_refuses_for_good_leaves_a_week(owner, mail_leaves
     assert send_as.proof_due_at - send_as.asked_at < GRACE[AskReason.BOUNCE] + timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("said", [b"450 4.2.0 Later", b"550 5.7.1 Not from here"])
+@pytest.mark.parametrize(
+    "said", [b"450 4.2.0 Later", b"550 5.7.1 Not from here", b"550 5.1.1 " + 5_000 * b"x", b"No"]
+)
 def test_a_code_that_is_put_off_or_unwanted_changes_nothing(owner, mail_leaves, said):
     send_as = make_proved(owner, ago=YEAR)
     ask_again(send_as=send_as, reason=AskReason.AGE)
