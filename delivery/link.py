@@ -22,6 +22,8 @@ ENCODING = "utf-8"
 PLANS = "; ".join(
     f"SET {name} = off" for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 )
+# With the last, a prepared statement is told that a migration has changed its table's columns.
+_ENDINGS = (psycopg.OperationalError, psycopg.InterfaceError, errors.FeatureNotSupported)
 
 Row = tuple[Any, ...]
 
@@ -55,7 +57,7 @@ class Link:
             await self._lock.acquire()
         try:
             return await self._fetch(query, parameters)
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+        except (*_ENDINGS, TimeoutError, OSError) as error:
             await self.close()
             raise AwayError(type(error).__name__) from None
         except psycopg.Error:
@@ -162,7 +164,10 @@ class _Line:
         self._fail(psycopg.OperationalError("no answer in time"))
 
     async def close(self) -> None:
+        """Whoever waits for an answer hears that there will be none."""
         self._end()
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(psycopg.InterfaceError("closed"))
         await self._connection.close()
 
     async def _wait(self) -> pq.abc.PGresult:
@@ -194,10 +199,12 @@ class _Line:
     def _on_readable(self) -> None:
         try:
             self._pg.consume_input()
+            is_word = self._answer is None
             while self._pg.notifies():
-                pass
-            if self._answer is None:
+                is_word = True
+            if is_word:
                 self._on_word()
+            if self._answer is None:
                 return
             while not self._pg.is_busy():
                 result = self._pg.get_result()

@@ -70,12 +70,15 @@ class RuleWatch:
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        # What is said during a poll counts too: its answer may be older.
+        stop = self._link.call_when_spoken_to(self._wanted.set)
         try:
             while True:
                 await self._poll()
                 self._polled.set()
                 await self._pause()
         finally:
+            stop()
             await self._link.close()
 
     async def _poll(self) -> None:
@@ -95,12 +98,10 @@ class RuleWatch:
 
     async def _pause(self) -> None:
         """Until something was said, somebody has to know, or it is time."""
-        stop = self._link.call_when_spoken_to(self._wanted.set)
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._wanted.wait()
         except TimeoutError:
             return
         finally:
-            stop()
             self._wanted.clear()

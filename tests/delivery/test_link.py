@@ -153,3 +153,42 @@ def test_a_channel_is_heard_between_questions_and_its_end_too():
         await other.close()
 
     dialogue(work, channel="outgate_test")
+
+
+def test_what_is_said_together_with_an_answer_is_heard():
+    async def work(link: Link) -> None:
+        await link.fetch(PID)
+        heard = asyncio.Event()
+        link.call_when_spoken_to(heard.set)
+        await link.fetch("SELECT pg_notify('outgate_test', '')")
+        await asyncio.wait_for(heard.wait(), 5)
+
+    dialogue(work, channel="outgate_test")
+
+
+def test_whoever_waits_hears_that_the_link_was_closed():
+    async def work(link: Link) -> None:
+        await link.fetch(PID)
+        asked = asyncio.create_task(link.fetch("SELECT pg_sleep(30)"))
+        await asyncio.sleep(0.1)
+        await link.close()
+        with pytest.raises(AwayError):
+            await asyncio.wait_for(asked, 5)
+        assert await link.fetch(NUMBER, (1,)) == [(1,)]
+
+    dialogue(work, seconds=60.0)
+
+
+def test_a_migrated_table_costs_one_answer():
+    """A prepared statement is refused for ever then, so its connection ends."""
+
+    async def work(link: Link) -> None:
+        [(pid,)] = await link.fetch(PID)
+        await link.fetch("CREATE TEMPORARY TABLE migrated AS SELECT 1::integer AS number")
+        assert await link.fetch("SELECT number FROM migrated") == [(1,)]
+        await link.fetch("ALTER TABLE migrated ALTER number TYPE text")
+        with pytest.raises(AwayError):
+            await link.fetch("SELECT number FROM migrated")
+        assert await link.fetch(PID) != [(pid,)]
+
+    dialogue(work)
