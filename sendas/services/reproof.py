@@ -31,7 +31,8 @@ SWEEP_LOCK = 7_216_005  # any number of our own
 def ask_again(*, send_as: SendAs, reason: SendAs.AskReason) -> bool:
     """Have the owner prove the address once more, and tell why; it works on until it is due.
 
-    False where that was asked before (it may be due sooner now), or it was never proved.
+    False where that was asked before (it may be due sooner now, and its owner hears of that), or it
+    was never proved.
     """
     with transaction.atomic():
         rows = SendAs.objects.select_for_update(no_key=True, of=("self",)).select_related(
@@ -85,14 +86,17 @@ def _claimed(rows: SendAsQuerySet, number: int) -> list[SendAs]:
 
 def _ask(rows: Sequence[SendAs], reason: SendAs.AskReason) -> None:
     due = Now() + GRACE[reason]
-    SendAs.objects.filter(pk__in=[row.pk for row in rows]).update(
+    asked = SendAs.objects.filter(pk__in=[row.pk for row in rows])
+    asked.update(
         asked_at=Coalesce(F("asked_at"), Now()),
         ask_reason=reason,
         proof_due_at=Least(Coalesce(F("proof_due_at"), due), due),
     )
-    new = [row for row in rows if not row.is_asked_again]
-    _tell(new, OwnerNotice.Kind.PROVE_AGAIN)
-    record_events(SYSTEM, "send_as_asked_again", _events(new, reason=reason))
+    now_due = dict(asked.values_list("pk", "proof_due_at"))
+    # Whoever was told a later day has to hear of the new one.
+    news = [row for row in rows if now_due[row.pk] != row.proof_due_at]
+    _tell(news, OwnerNotice.Kind.PROVE_AGAIN)
+    record_events(SYSTEM, "send_as_asked_again", _events(news, reason=reason))
 
 
 def _tell(rows: Sequence[SendAs], kind: OwnerNotice.Kind) -> None:
