@@ -30,6 +30,7 @@ TRUSTED_SECONDS = 10.0
 ATTEMPT_SECONDS = 50.0
 WAIT_SECONDS = 30.0  # for an attempt of another process: longer than the claim of a dead one holds
 ASK_AGAIN_SECONDS = 0.1
+RENEW_SECONDS = CLAIM_SECONDS / 5  # and one that PostgreSQL does not answer in time may fail
 
 
 class GatewaySignIns:
@@ -121,7 +122,7 @@ class GatewaySignIns:
 
     async def _renew(self, credential_id: UUID) -> None:
         while True:
-            await asyncio.sleep(CLAIM_SECONDS / 3)
+            await asyncio.sleep(RENEW_SECONDS)
             await self._note(renew_claim, credential_id)
 
     async def _sign_in(self, route: Route, credential: Credential) -> Connection:
