@@ -176,7 +176,12 @@ def _lock_limits(send_as: SendAs) -> None:
 def _check_limits(send_as: SendAs) -> None:
     to_address = VerificationMail.objects.filter(address=send_as.send_as_email)
     if to_address.filter(user=send_as.user, sent_at__gt=Now() - RESEND_AFTER).exists():
-        raise ValidationError(_("A mail went out less than a minute ago. Wait a minute."))
+        raise ValidationError(
+            _(
+                "The address is kept, but no mail with a code left: one went to it less than a "
+                "minute ago. Wait a minute, then have another sent."
+            )
+        )
     by_user = VerificationMail.objects.filter(user=send_as.user)
     for mails, number, within in (
         *((to_address, *limit) for limit in ADDRESS_LIMITS),
@@ -185,8 +190,8 @@ def _check_limits(send_as: SendAs) -> None:
         if mails.filter(sent_at__gt=Now() - within).count() >= number:
             raise ValidationError(
                 _(
-                    "Enough mails with codes went out for now. Use the newest one you have, or "
-                    "have another sent tomorrow."
+                    "The address is kept, but enough mails with codes went out for now. Use the "
+                    "newest one you have, or have another sent tomorrow."
                 )
             )
 
