@@ -14,7 +14,7 @@ from allauth.mfa.totp.internal.auth import (
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -98,6 +98,17 @@ def demo_source(_request: SignedInRequest, server: str, name: str) -> FileRespon
             if file.name == name:
                 return FileResponse(file.open("rb"), content_type="text/plain; charset=utf-8")
     raise Http404
+
+
+@require_safe
+@signed_in
+def demo_newest(request: SignedInRequest) -> HttpResponse:
+    """The newest message that our server received for `?to=`; without one, the page of all."""
+    to = request.GET.get("to", "")
+    for message in newest_captured(_demo_installation().maildir("ours"), "ours"):
+        if message.recipients == to:
+            return redirect("demo_source", "ours", message.name)
+    return redirect("demo")
 
 
 def _demo_installation() -> Installation:

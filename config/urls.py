@@ -16,7 +16,7 @@ from accounts.second_factor_pages import (
     set_up_second_factor,
     use_second_factor,
 )
-from config.demo_page import demo, demo_codes, demo_source
+from config.demo_page import demo, demo_codes, demo_newest, demo_source
 from config.views import healthz, home, no_page, readyz
 from delivery.stopped_pages import by_our_servers, discard_waiting
 
@@ -49,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("support/r/<path:rest>", no_page),
     path("support/", admin.site.urls),
     path("demo/", demo, name="demo"),
+    path("demo/newest/", demo_newest, name="demo_newest"),
     path("demo/codes/", demo_codes, name="demo_codes"),
     path("demo/<str:server>/<str:name>", demo_source, name="demo_source"),
     path("sign-in/", account.login, name="account_login"),

@@ -220,6 +220,7 @@ TABLE = {
     "settings/app-passwords/": Row(signed_in(200), the_owner(LIST), {"revoke": "APP_PASSWORD"}),
     "demo/": Row(signed_in(200)),
     "demo/codes/": Row(everybody(200)),
+    "demo/newest/": Row(signed_in("/demo/")),
     "demo/<str:server>/<str:name>": Row(signed_in(200)),
     # Sign-in: allauth's pages.
     "sign-in/": Row((200, *("/",) * 7), (200, *("/",) * 7)),

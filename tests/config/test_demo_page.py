@@ -229,3 +229,13 @@ def test_broken_headers_are_shown_rather_than_stop_the_page(data_dir, keep):
     keep("ours", Subject="=?utf-8?q?=ff=fe?=", Sender="no address <", Date="\x00")
     (message,) = newest_captured(data_dir / "demo" / "ours", "ours")
     assert message.from_address == PRIMARY
+
+
+def test_the_newest_mail_to_an_address_is_one_click_away(client, owner, keep):
+    client.force_login(owner)
+    keep("ours", Subject="Before")
+    keep("ours", Subject="Newest", number=2)
+    newest = reverse("demo_newest")
+    shown = client.get(newest, {"to": "claire@customer.example"}, follow=True)
+    assert b"Subject: Newest" in b"".join(shown.streaming_content)
+    assert client.get(newest, {"to": "nobody@customer.example"}).url == reverse("demo")
