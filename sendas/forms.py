@@ -23,8 +23,8 @@ from smtp.client import Security
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
 TREAT_AS_ALIAS_HELP = gettext_lazy(
-    "This address and you are one mailbox. Clear it if you write from it for somebody else. "
-    "Mail programs don't read this: each has its own setting."
+    "Clear it if you write from this address for somebody else. Mail programs have a setting of "
+    "their own."
 )
 # The name goes into header fields, where a line break would begin another one.
 NO_CONTROL_CHARACTERS = RegexValidator(
@@ -43,8 +43,7 @@ def _name_field() -> forms.CharField:
         max_length=200,
         validators=[NO_CONTROL_CHARACTERS],
         help_text=gettext_lazy(
-            "Recipients of messages that you write here see it. Mail programs write the name that "
-            "is set in them."
+            "Recipients see it. Mail programs write the name that is set in them."
         ),
         error_messages={"required": gettext_lazy("Type a name for this address.")},
     )
@@ -118,6 +117,7 @@ class AddressForm(forms.Form):
         boxed = signature_for_box(initial.get("signature", ""))
         super().__init__(data, initial=initial | {"signature": boxed})
         self.user = user
+        self.fields["address"].widget.attrs["data-due"] = True
 
     def clean_address(self) -> str:
         return clean_new_address(self.user, self.cleaned_data["address"])
@@ -205,6 +205,9 @@ class ServerForm(forms.Form):
         port = self.fields["port"]
         port.choices = _port_choices(guardrails, msa)  # type: ignore[attr-defined]
         self.fields["password"].required = msa is None or not msa.has_password
+        if msa is None and route == OWN_SERVER:
+            due = "password" if kept["host"] else "host"
+            self.fields[due].widget.attrs["data-due"] = True
         self.test_error: ConnectionTestError | None = None
 
     def clean_host(self) -> str:
@@ -276,9 +279,13 @@ class CodeForm(forms.Form):
 
     use_required_attribute = False
 
-    def __init__(self, send_as: SendAs, data: Any = None) -> None:
+    def __init__(self, send_as: SendAs, data: Any = None, *, is_due: bool = False) -> None:
+        """`is_due`: the code is what the page was opened for."""
         super().__init__(data, auto_id=f"id_%s_{send_as.pk}")
         self.send_as = send_as
+        self.is_due = is_due
+        if is_due:
+            self.fields["code"].widget.attrs["data-due"] = True
 
     def clean_code(self) -> str:
         """The digits alone. What can't be the code is told here, and costs no try."""

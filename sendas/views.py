@@ -83,7 +83,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     context = {
         "reply_form": ReplyForm(initial={"reply_from": reply_from(request.user)}),
         "rows": [
-            (listed, _code_form(listed, refused), accepted.get(listed.address))
+            (listed, _code_form(request, listed, refused), accepted.get(listed.address))
             for listed in listing
         ],
         "allowance": allowance,
@@ -94,10 +94,14 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     return render(request, "sendas/list.html", context)
 
 
-def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | None:
+def _code_form(
+    request: SignedInRequest, listed: ListedAddress, refused: CodeForm | None
+) -> CodeForm | None:
     if refused and refused.send_as == listed.row:
         return refused
-    return CodeForm(listed.row) if listed.wants_proof and listed.row else None
+    if not listed.wants_proof or not listed.row:
+        return None
+    return CodeForm(listed.row, is_due=request.GET.get("prove") == listed.address)
 
 
 def _choose_reply(request: SignedInRequest) -> HttpResponse:
@@ -226,7 +230,7 @@ def _add(
             _("%(host)s accepted the password. Now type the code that was sent to %(address)s.")
             % {"host": gateway.host, "address": send_as.send_as_email},
         )
-    return redirect("sendas:list")
+    return redirect(reverse("sendas:list", query={"prove": send_as.send_as_email}))
 
 
 @page

@@ -1,9 +1,23 @@
 // Every page works without this file. It gives menus and panels the Escape key, brings the focus
-// to the notice of a refused form, and sends a form once.
+// to the notice of a refused form or to the field that is due, shows the current tab where the
+// tabs are wider than the window, and sends a form once.
 "use strict";
 
 function focusRefusal(root) {
   root.querySelector("[data-focus]")?.focus();
+}
+
+// Only where it stands in the window: the page above it is not skipped.
+function focusDueField() {
+  if (document.querySelector("[data-focus]")) return;
+  const field = document.querySelector("[data-due]");
+  if (field && field.getBoundingClientRect().bottom <= innerHeight) field.focus();
+}
+
+function showCurrentTab() {
+  const tabs = document.querySelector(".tabs");
+  const tab = tabs?.querySelector("[aria-current]");
+  if (tab) tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
 }
 
 function closeMenus(except) {
@@ -46,5 +60,9 @@ window.addEventListener("pageshow", () => sent.clear());
 document.addEventListener("keydown", onEscape);
 document.addEventListener("click", (event) => closeMenus(event.target));
 window.addEventListener("hashchange", onPanelOpened);
-document.addEventListener("DOMContentLoaded", () => focusRefusal(document));
+document.addEventListener("DOMContentLoaded", () => {
+  focusRefusal(document);
+  focusDueField();
+  showCurrentTab();
+});
 document.addEventListener("htmx:afterSwap", (event) => focusRefusal(event.detail.target));

@@ -24,6 +24,7 @@ from tests.sendas.conftest import (
 from tests.sendas.test_proof import token_in
 
 LIST, ADD = "/settings/", "/settings/send-as/add/"
+ADDED = "/settings/?prove=user.name%40partnerdomain.com"
 SERVER = "/settings/send-as/server/?address=user.name%40partnerdomain.com"
 BACK = "/settings/send-as/add/?address=user.name%40partnerdomain.com"
 EDIT_OWN = "/settings/send-as/edit/"
@@ -85,7 +86,7 @@ def test_where_the_policy_is_off_an_address_is_added_at_once(user, owner, mailou
     assert "will leave by our servers" in page
     assert f"on behalf of {owner.primary_address}" in page
     answer = user.post(ADD, NEW)
-    assert (answer.status_code, answer.url) == (302, LIST)
+    assert (answer.status_code, answer.url) == (302, ADDED)
     assert SendAs.objects.get().is_pending
     assert mailoutbox[0].to == [PARTNER]
     assert not SmtpMsa.objects.exists()
@@ -131,7 +132,7 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
 ):
     user.post(ADD, NEW)
     answer = user.post(SERVER, server_fields(partner.port))
-    assert (answer.status_code, answer.url) == (302, LIST)
+    assert (answer.status_code, answer.url) == (302, ADDED)
     assert partner.tried == [CANARY]
     assert gateway_password(SmtpMsa.objects.get()) == CANARY
     assert SendAs.objects.get().is_pending
@@ -145,8 +146,8 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
 def test_two_addresses_in_two_tabs_keep_their_own_servers(user, allowed, partner):
     user.post(ADD, NEW)
     other = user.post(ADD, NEW | {"address": "other@partnerdomain.com"}).url
-    assert user.post(SERVER, server_fields(partner.port)).url == LIST
-    assert user.post(other, {"route": "ours"}).url == LIST
+    assert user.post(SERVER, server_fields(partner.port)).url == ADDED
+    assert user.post(other, {"route": "ours"}).url == ADDED.replace("user.name", "other")
     assert SmtpMsa.objects.get().send_as.send_as_email == PARTNER
     assert SendAs.objects.count() == 2
 
@@ -156,7 +157,7 @@ def test_a_step_that_was_left_is_taken_up_again_from_the_list(user, allowed, par
     html = user.get(LIST).content.decode()
     assert "Not finished" in html
     assert f'href="{SERVER}"' in html
-    assert user.post(SERVER, server_fields(partner.port)).url == LIST
+    assert user.post(SERVER, server_fields(partner.port)).url == ADDED
     assert SendAs.objects.get().reply_to_address == "desk@partnerdomain.com"
     assert "Not finished" not in user.get(LIST).content.decode()
 
@@ -243,13 +244,13 @@ def test_a_policy_that_went_off_meanwhile_loses_nothing_typed(user, allowed, own
     assert 'value="localhost"' in html
     assert partner.tried == []
     assert user.get(SERVER).url == BACK
-    assert user.post(SERVER, {"route": "ours"}).url == LIST
+    assert user.post(SERVER, {"route": "ours"}).url == ADDED
     assert SendAs.objects.get().is_pending
 
 
 def test_an_own_domains_address_gets_no_choice_of_a_server(user, allowed, mailoutbox):
     answer = user.post(ADD, NEW | {"address": "team@yourdomain.com"})
-    assert answer.url == LIST
+    assert answer.url == ADDED.replace("user.name%40partnerdomain.com", "team%40yourdomain.com")
     assert mailoutbox[0].to == ["team@yourdomain.com"]
 
 

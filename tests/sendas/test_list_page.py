@@ -262,7 +262,23 @@ def test_in_the_demo_the_row_says_where_the_code_can_be_read(page, owner, settin
     send_proof(make_pending(owner))
     assert "/demo/" not in page()
     settings.OUTGATE_DEMO = True
-    assert "In this demo our server keeps the mail with the code" in row_of(page(), PARTNER)
+    assert f'href="/demo/newest/?to={PARTNER.replace("@", "%40")}"' in page()
+
+
+def test_a_waiting_row_shows_the_route_that_it_will_take(page, owner):
+    send_proof(make_pending(owner))
+    row = row_of(page(), PARTNER)
+    assert f"by our servers on behalf of {owner.primary_address} once it is proved" in row
+    assert "Make default" not in row
+
+
+def test_the_address_just_added_has_its_code_due(client, owner):
+    send_proof(make_pending(owner))
+    client.force_login(owner)
+    assert "data-due" not in client.get(LIST).content.decode()
+    html = client.get(LIST, {"prove": PARTNER}).content.decode()
+    assert html.count("data-due") == 1
+    assert html.count('class="btn btn-primary"') == 1
 
 
 def test_a_mail_is_sent_again_on_demand(client, page, owner, mailoutbox):
