@@ -16,7 +16,7 @@ from bench.comparison import running
 from bench.console import console_figures
 from bench.decisions import decision_figures
 from bench.demo import demo_figures
-from bench.figures import print_table, write_json
+from bench.figures import Figure, print_table, write_json
 from bench.obeying import WAVES, obeying_figures
 from bench.outbox import WAITING, outbox_figures
 from bench.parts import CHECKOUT, BenchError
@@ -55,12 +55,15 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="outgate-bench-", dir="/var/tmp"))
     # The engines and Postfix run as other users, who have to pass through.
     folder.chmod(0o711)
+    comparisons: list[Comparison] = []
+    others: list[Figure] = []
+    failed = False
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         try:
-            comparisons = list(compare(folder, quick=quick))
+            comparisons.extend(compare(folder, quick=quick))
             say("make up")
-            others = demo_figures(folder)
+            others += demo_figures(folder)
             say("decisions")
             others += decision_figures(folder)
             say("console")
@@ -70,14 +73,14 @@ def main() -> int:
             say("outbox")
             others += outbox_figures(folder / "outbox", waiting=QUICK if quick else WAITING)
         except BenchError as error:
+            failed = True  # what was measured until then is shown all the same
             stack.pop_all()
             say(f"{error}\nLogs are kept in {folder}.")
-            return 1
     print_table(table(comparisons, others))
     data_dir = Path(os.environ.get("OUTGATE_DATA_DIR") or CHECKOUT / "var")
     found = [figure for comparison in comparisons for figure in comparison.figures()]
     say(f"Written: {write_json([*found, *others], data_dir)}")
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from bench.parts import LOOPBACK, BenchError, daemon, free_ports, remove_engines
 from config.children import kill_group
 from config.embedded import OWNER_ROLE, Engines, engine_environment, place_engines
 
-WAITING = 100_000
+WAITING = 200_000  # more than are sent until the last kill
 SPEED_SECONDS = 30.0  # this, and the kills, with WAITING messages; with fewer in proportion
 KILLS = 10
 KILL_SECONDS = (2.0, 5.0)  # of work between two of them
