@@ -10,13 +10,13 @@ from accounts.models import OrgUnit, User
 from accounts.models.directory import join_names
 from console.impact import Impact
 from console.impact_lines import ACCOUNTS, OUTBOX, lines_of
+from console.row_number import row_number
 from console.unit_tree import ways_to
 from delivery.models import OutboxMessage
 from delivery.route_changes import Turn
 from sendas.models import SendAs, SmtpMsa
 
 PER_PAGE = 50
-MOST_DIGITS = 18  # of an address's number
 NAMES = (ACCOUNTS, *(turn.value for turn in Turn), OUTBOX)
 HEADING = ("what_changes", "address", "account", "name", "unit", "server", "before", "after")
 
@@ -82,7 +82,7 @@ def _place(name: str, after: str) -> str | int | UUID | None:
             return UUID(after)
         except ValueError:
             return None
-    return int(after) if after.isdecimal() and len(after) <= MOST_DIGITS else None
+    return row_number(after)
 
 
 def _names(units: Iterable[OrgUnit]) -> dict[int, str]:
