@@ -1,14 +1,17 @@
 """Group commit: one commit for all who wait, and whose row it was that failed."""
 
 import asyncio
+import contextlib
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from django.db import connection
 
-from delivery.link import AwayError, Link
-from delivery.log import DeliveryLog, Message
+from delivery.link import PLANS, AwayError, Link
+from delivery.log import STATEMENT, DeliveryLog, Message
 from delivery.models import Delivery, DeliveryRecipient
 from delivery.routing import AccountSnapshot, AppliedSettings, Route, decide
 from smtp.client import Security, Server
@@ -178,3 +181,25 @@ def test_a_refusal_is_kept_with_and_without_a_decision(owner):
     assert {row.message_id: row.explanation.get("rule") for row in rows} == {
         "<1@x>": "primary", "<2@x>": None
     }  # fmt: skip
+
+
+def test_an_outcome_finds_its_row_by_key_with_the_plan_of_an_empty_log(owner):
+    rows = [Delivery(id=uuid.uuid4(), account=owner, state="handing_over") for _ in range(300)]
+    outcome = {"state": "delivered", "reply": "250", "size": 7, "times": {}}
+    outcomes = {str(row.pk): outcome for row in rows[:3]}
+    with contextlib.closing(connection.copy()) as other, other.cursor() as cursor:
+        cursor.execute(PLANS)
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE log (json, jsonb) AS {STATEMENT}")
+        cursor.execute("EXECUTE log ('[]', '{}')")
+        Delivery.objects.bulk_create(rows)
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE log ('[]', '{json.dumps(outcomes)}')"
+        )
+        plan = cursor.fetchone()[0][0]["Plan"]
+    [scan] = [each for each in plan["Plans"] if each["Node Type"].endswith(" Heap Scan")]
+    [by_key] = [each for each in scan["Plans"] if "Index Name" in each]
+    assert by_key["Index Name"] == "delivery_delivery_pkey"
+    assert "Index Cond" in by_key
+    assert by_key["Actual Rows"] == scan["Actual Rows"] == 3
+    assert Delivery.objects.filter(state="delivered", reply="250", size=7).count() == 3
