@@ -3,13 +3,13 @@
 Works on whole chunks with methods of `bytes`, each of which looks at all octets in one go.
 """
 
+from io import IncrementalNewlineDecoder
 from typing import Self
 
 from smtp.reply import Reply
 from smtp.session import Limits
 
 _END = b"\r\n.\r\n"
-_NO_LINE_END = bytes(octet for octet in range(256) if octet not in b"\r\n")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message is too large")
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than this server takes")
 
@@ -116,11 +116,12 @@ class ContentReader:
 def _has_bare_line_end(content: bytes) -> bool:
     """Whether a CR or LF stands alone.
 
-    `bytes.splitlines` ends a line at CRLF, CR or LF. Each end has two octets only if all are CRLF.
-    This takes less than half of the time of counting CRLF, CR and LF.
+    Python's decoder of text files notes which line ends it has seen, in one pass and with nothing
+    to be put together: less than half of the time that splitting or counting takes.
     """
-    ends = len(content.splitlines()) - (content[-1:] not in (b"\r", b"\n", b""))
-    return len(content.translate(None, _NO_LINE_END)) != 2 * ends
+    seen = IncrementalNewlineDecoder(None, translate=False)
+    seen.decode(content.decode("latin-1"), final=True)
+    return seen.newlines not in ("\r\n", None)
 
 
 def _held_length(data: bytes, *, at_line_start: bool) -> int:
