@@ -6,9 +6,10 @@ from functools import cache
 from django.conf import settings
 
 from policies.guardrails import TLS_VERSIONS
-from smtp.client import Connection, Credential, Server, Timeouts, client_tls_context, connect
+from smtp.client import Connection, Credential, Server, Timeouts, connect
 from smtp.egress import EgressGuard
 from smtp.relay_url import parse_relay_url
+from smtp.tls import ClientContext, client_tls_context
 
 LEAST_TLS = TLS_VERSIONS[0]
 
@@ -21,7 +22,7 @@ def egress_guard() -> EgressGuard:
 
 
 @cache
-def tls_context(least: str = LEAST_TLS) -> ssl.SSLContext:
+def tls_context(least: str = LEAST_TLS) -> ClientContext:
     """Verifies against the system's roots, or those that SSL_CERT_FILE names."""
     context = client_tls_context()
     if least != LEAST_TLS:

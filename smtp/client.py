@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Sequence
 
 from smtp import sasl
@@ -12,7 +11,7 @@ from smtp.opening import Line, opening
 from smtp.reply import Reply
 from smtp.session import Body
 from smtp.target import Credential, Security, Server, Timeouts
-from smtp.tls import check_context, classify, client_tls_context
+from smtp.tls import ClientContext, check_context, classify
 from smtp.wire import Wire
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "SmtpFailure",
     "Step",
     "Timeouts",
-    "client_tls_context",
     "connect",
 ]
 
@@ -41,7 +39,7 @@ async def connect(
     *,
     credential: Credential | None = None,
     guard: EgressGuard | None,
-    tls: ssl.SSLContext,
+    tls: ClientContext,
     hostname: str,
     timeouts: Timeouts | None = None,
 ) -> "Connection":
@@ -126,7 +124,7 @@ class Connection:
         words = self.extensions.get("SIZE", "").split()
         return (int(words[0]) or None) if words and words[0].isdecimal() else None
 
-    async def sign_on(self, tls: ssl.SSLContext, hostname: str) -> None:
+    async def sign_on(self, tls: ClientContext, hostname: str) -> None:
         """Everything up to the first message; called once, by `connect`."""
         try:
             if self._server.security is Security.SSL:
@@ -140,6 +138,7 @@ class Connection:
             await self._say_hello(hostname)
         if self._credential:
             await self._sign_in(self._credential)
+        self._wire.remember_tls_session()
         self._is_idle = True
 
     async def start_message(
@@ -253,11 +252,12 @@ class Connection:
 
     # Signing on
 
-    async def _secure(self, tls: ssl.SSLContext) -> None:
+    async def _secure(self, tls: ClientContext) -> None:
         host = ascii_host(self._server.host) or self._server.host
         try:
             await self._wire.start_tls(tls, host, self._timeouts.connect)
         except OSError as error:
+            tls.forget(host)
             kind = classify(error) or FailureKind.CONNECTION_LOST
             raise SmtpFailure(kind, Step.TLS) from None
 
@@ -274,7 +274,7 @@ class Connection:
             raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.EHLO)
         self.extensions = _extensions(reply)
 
-    async def _start_tls(self, tls: ssl.SSLContext) -> None:
+    async def _start_tls(self, tls: ClientContext) -> None:
         if "STARTTLS" not in self.extensions:
             raise SmtpFailure(FailureKind.TLS_NOT_OFFERED, Step.STARTTLS)
         reply = await self._command(b"STARTTLS", Step.STARTTLS)

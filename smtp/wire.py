@@ -1,7 +1,6 @@
 """The bytes between us and another SMTP server: replies, lines, content, TLS."""
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -9,6 +8,7 @@ from typing import cast
 from smtp.deadline import Deadline
 from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply, ReplyError, ReplyParser
+from smtp.tls import ClientContext
 
 _TLS_SHUTDOWN = 5.0
 # What may wait for the other side before writing stops; TLS transports would take 512 kB.
@@ -51,6 +51,12 @@ class Wire(asyncio.Protocol):
         tls = self._transport.get_extra_info("ssl_object") if self._transport else None
         return tls.version() if tls else None
 
+    def remember_tls_session(self) -> None:
+        """Let the next connection resume it. Once the server has spoken under TLS."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
+        if tls:
+            cast("ClientContext", tls.context).remember(tls)
+
     def send(self, data: bytes) -> None:
         if self._transport and not self._broken:
             self._transport.write(data)
@@ -68,7 +74,7 @@ class Wire(asyncio.Protocol):
             raise SmtpFailure(FailureKind.CONNECTION_LOST, step)
         return self._replies.popleft()
 
-    async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
+    async def start_tls(self, context: ClientContext, host: str, seconds: float) -> None:
         """Encrypt. Raises OSError from the handshake, SmtpFailure for plaintext behind the 220.
 
         What a stranger on the line has injected must not count as said under TLS (RFC 3207 4.2).

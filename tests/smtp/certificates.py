@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from smtp.client import client_tls_context
+from smtp.tls import ClientContext, client_tls_context
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Authority:
         self.file = self.folder / "ca.pem"
         self.file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def client_context(self) -> ssl.SSLContext:
+    def client_context(self) -> ClientContext:
         return client_tls_context(str(self.file))
 
     def server_context(
