@@ -1,6 +1,8 @@
-"""The file for mail programs, read with the standard library's parser."""
+"""The file for mail programs, read with the standard library's parser and with Horde's."""
 
 import re
+import subprocess
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +20,15 @@ def read(client, path=PATHS[0], **query) -> ElementTree.Element:
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("application/xml")
     return ElementTree.fromstring(answer.content)
+
+
+def read_by_horde(client, address: str, servers: str) -> list[str]:
+    """What a webmail not written here would use; `servers` is "outgoing" or "incoming"."""
+    answer = client.get(PATHS[0], {"emailaddress": address})
+    reader = ["php", Path(__file__).with_name("read_autoconfig.php"), address, servers]
+    run = subprocess.run(reader, input=answer.content, capture_output=True, check=True, timeout=30)
+    assert not run.stderr
+    return run.stdout.decode().splitlines()
 
 
 def values(server: ElementTree.Element) -> dict[str, str]:
@@ -63,6 +74,21 @@ def test_the_incoming_server_is_named_where_the_operator_named_it(client, organi
         "hostname": "imap.yourdomain.com", "port": "993", "socketType": "SSL",
         "username": "%EMAILADDRESS%", "authentication": "password-cleartext",
     }  # fmt: skip
+
+
+def test_a_foreign_reader_finds_the_same_servers(client, organisation, settings):
+    settings.OUTGATE_HOSTNAME = "submit.yourdomain.com"
+    settings.OUTGATE_SUBMISSIONS_PORT, settings.OUTGATE_SUBMISSION_PORT = 465, 587
+    address = "user.name@yourdomain.com"
+    assert read_by_horde(client, address, "outgoing") == [
+        f"msa submit.yourdomain.com 465 tls {address}",
+        f"msa submit.yourdomain.com 587 - {address}",
+    ]
+    assert read_by_horde(client, address, "incoming") == []
+    settings.OUTGATE_INCOMING_SERVER = parse_incoming_url("imaps://imap.yourdomain.com")
+    assert read_by_horde(client, address, "incoming") == [
+        f"imap imap.yourdomain.com 993 tls {address}"
+    ]
 
 
 @pytest.mark.parametrize(
