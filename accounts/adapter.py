@@ -10,7 +10,7 @@ from accounts.models import User
 from accounts.services.people import keep_first_language
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
+class AccountAdapter(DefaultAccountAdapter):
     """Accounts are made by administrators: nobody signs up. Refusals say what to do next."""
 
     error_messages: ClassVar[dict[str, str | Promise]] = DefaultAccountAdapter.error_messages | {

@@ -53,23 +53,23 @@ class _LabelledOnly(forms.Form):
 
 
 # Allauth has no types: hence each `ignore` from here on.
-class SignInForm(_LabelledOnly, allauth_forms.LoginForm):  # type: ignore[misc]
+class SignInForm(_LabelledOnly, allauth_forms.LoginForm):
     pass
 
 
-class ChangePasswordForm(_LabelledOnly, allauth_forms.ChangePasswordForm):  # type: ignore[misc]
+class ChangePasswordForm(_LabelledOnly, allauth_forms.ChangePasswordForm):
     pass
 
 
-class ResetPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordForm):  # type: ignore[misc]
+class ResetPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordForm):
     pass
 
 
-class NewPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+class NewPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordKeyForm):
     pass
 
 
-class PasswordAgainForm(_LabelledOnly, allauth_forms.ReauthenticateForm):  # type: ignore[misc]
+class PasswordAgainForm(_LabelledOnly, allauth_forms.ReauthenticateForm):
     pass
 
 
@@ -89,13 +89,13 @@ class _CodeField(_LabelledOnly):
         return code
 
 
-class SecondFactorForm(_CodeField, mfa_forms.AuthenticateForm):  # type: ignore[misc]
+class SecondFactorForm(_CodeField, mfa_forms.AuthenticateForm):
     pass
 
 
-class SecondFactorAgainForm(_CodeField, mfa_forms.ReauthenticateForm):  # type: ignore[misc]
+class SecondFactorAgainForm(_CodeField, mfa_forms.ReauthenticateForm):
     pass
 
 
-class SetUpSecondFactorForm(_CodeField, totp_forms.ActivateTOTPForm):  # type: ignore[misc]
+class SetUpSecondFactorForm(_CodeField, totp_forms.ActivateTOTPForm):
     pass

@@ -19,7 +19,7 @@ from accounts.services.audit import record_event
 
 
 # Allauth has no types: hence each `ignore` from here on.
-class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]
+class SetUpSecondFactor(ActivateTOTPView):
     """The code that proves the set-up is spent, and counts as the factor's use in this session."""
 
     @transaction.atomic
@@ -45,14 +45,14 @@ class SetUpSecondFactor(ActivateTOTPView):  # type: ignore[misc]
         return context
 
 
-class UseSecondFactor(ReauthenticateView):  # type: ignore[misc]
+class UseSecondFactor(ReauthenticateView):
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
         self.request.session.cycle_key()
         return response
 
 
-class RemoveSecondFactor(DeactivateTOTPView):  # type: ignore[misc]
+class RemoveSecondFactor(DeactivateTOTPView):
     @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
@@ -61,7 +61,7 @@ class RemoveSecondFactor(DeactivateTOTPView):  # type: ignore[misc]
         return response
 
 
-class RecoveryCodes(recovery_code_views.ViewRecoveryCodesView):  # type: ignore[misc]
+class RecoveryCodes(recovery_code_views.ViewRecoveryCodesView):
     """Who was on the way to somewhere else goes on from here."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

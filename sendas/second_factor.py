@@ -34,7 +34,7 @@ def unseal_text(sealed: str) -> str:
         raise CredentialError("The stored secret was changed.") from None
 
 
-class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+class SecondFactorAdapter(DefaultMFAAdapter):
     error_messages = DefaultMFAAdapter.error_messages | {
         "incorrect_code": _(
             "That code does not hold: it is mistyped, used or over. Type the one shown now."

@@ -215,9 +215,6 @@ class Connection:
         self._is_idle = reply.code != 421
         return reply
 
-    async def noop(self) -> Reply:
-        return await self._command(b"NOOP", Step.OTHER)
-
     async def rset(self) -> Reply:
         """Back to before MAIL."""
         reply = await self._command(b"RSET", Step.OTHER)

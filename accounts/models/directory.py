@@ -51,7 +51,7 @@ def in_own_domains(address: str) -> bool:
     return Domain.objects.filter(name=split_address(address)[1]).exists()
 
 
-class OrgUnit(MP_Node):  # type: ignore[misc]  # treebeard has no types
+class OrgUnit(MP_Node):
     """An organisational unit. Its ancestors are the prefixes of `path`, `steplen` characters each.
 
     Every write to the tree goes through accounts.services, which serialises them.
