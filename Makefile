@@ -1,6 +1,6 @@
 # make up     Outgate and its demo on this machine; Ctrl-C stops it
 # make test   everything the tests need, then all of them but the soak
-# make soak   the long forms: about 45 minutes, with figures
+# make soak   the long forms: about three hours, with figures
 # make lint   the checks that need no running service
 # make messages  the Japanese catalogue: texts new in the code added, and compiled
 # make bench  figures, beside Postfix's
