@@ -5,7 +5,7 @@ from django.utils.translation import gettext_noop as _
 
 from smtp.address import AddressError
 
-# What normalise_address says; a test holds them together.
+# What normalise_address and parse_from say; a test holds them together.
 WORDS = (
     _("An address has the form name@example.com"),
     _("The part before the @ holds characters that cannot stand there"),
@@ -14,8 +14,16 @@ WORDS = (
     _("The part behind the @ is not a domain such as example.com"),
     _("The part between [ and ] is not an IP address"),
     _("The address is too long"),
+    _("The address has to have the form name@example.com"),
+    _("It holds control characters"),
+    _("It holds more than one address, or text behind the address"),
+    _('A name with an @ in it has to stand between quotes, as in "name@example.com"'),
+    _("One address is allowed. A name with %(character)s in it has to stand between quotes"),
+    _("A parenthesis is not closed"),
+    _("An encoded word (=?...?=) cannot stand in an address"),
 )
 
 
 def address_refusal(error: AddressError) -> str:
-    return gettext(str(error))
+    words = gettext(error.words)
+    return words % error.values if error.values else words

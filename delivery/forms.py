@@ -13,6 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from accounts.address_words import address_refusal
 from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
 from delivery.rich_text import as_plain_text, clean_letter, is_formatted
 from delivery.sending import Sender
@@ -52,7 +53,7 @@ def _mailbox(piece: str) -> Mailbox:
         mailbox = parse_from(piece.encode(), smtputf8=True)
     except AddressError as error:
         raise ValidationError(
-            _("“%(piece)s”: %(reason)s.") % {"piece": piece, "reason": error}
+            _("“%(piece)s”: %(reason)s.") % {"piece": piece, "reason": address_refusal(error)}
         ) from error
     return mailbox._replace(address=_as_typed(piece, mailbox.address))
 

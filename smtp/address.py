@@ -51,7 +51,15 @@ _ENCODED_WORDS = re.compile(
 
 
 class AddressError(ValueError):
-    """No address that we accept; the text says why, for the eyes of whoever wrote it."""
+    """No address that we accept; the text says why, for the eyes of whoever wrote it.
+
+    It is `words` with `values` put in: other languages have words of their own.
+    """
+
+    def __init__(self, words: str, **values: str) -> None:
+        super().__init__(words % values if values else words)
+        self.words = words
+        self.values = values
 
 
 class Mailbox(NamedTuple):
@@ -172,8 +180,9 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         match = _PIECE.match(text, position)
         if not match:
             raise AddressError(
-                f"One address is allowed. A name with {text[position]!r} in it has to stand "
-                "between quotes"
+                "One address is allowed. A name with %(character)s in it has to stand between "
+                "quotes",
+                character=repr(text[position]),
             )
         kind = match.lastgroup or ""
         pieces.append((kind, match[kind]))

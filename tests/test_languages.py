@@ -22,7 +22,7 @@ from accounts.services.roles import assign_role
 from delivery.limit_reports import mail_report, record_limit_reached
 from delivery.models import LimitReport
 from sendas.services.proof import send_proof
-from smtp.address import AddressError, normalise_address
+from smtp.address import AddressError, normalise_address, parse_from
 from tests.conftest import PASSWORD
 from tests.sendas.conftest import make_pending
 from tests.test_access import TABLE
@@ -223,7 +223,22 @@ def test_errors_of_forms_and_of_services_are_japanese(client, owner):
 def test_what_is_wrong_with_an_address_is_told_in_japanese(address):
     with pytest.raises(AddressError) as refusal:
         normalise_address(address)
-    assert str(refusal.value) in WORDS
+    assert refusal.value.words in WORDS
+    with translation.override("ja"):
+        assert JAPANESE.search(address_refusal(refusal.value))
+
+
+@pytest.mark.parametrize(
+    "mailbox",
+    [
+        "nobody", "a\x01@x.example", "<a@x.example> b", "a@x.example <a@x.example>",
+        "[a] <a@x.example>", "a@x.example (b", "=?a?q?b?=@x.example",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_recipient_is_told_in_japanese(mailbox):
+    with pytest.raises(AddressError) as refusal:
+        parse_from(mailbox.encode())
+    assert refusal.value.words in WORDS
     with translation.override("ja"):
         assert JAPANESE.search(address_refusal(refusal.value))
 
