@@ -180,6 +180,9 @@ class ServerForm(forms.Form):
         label=gettext_lazy("Password"),
         max_length=500,
         strip=False,
+        help_text=gettext_lazy(
+            "Stored encrypted, never shown again, used for this server and user name only."
+        ),
         # Never rendered with its value: a page does not hold a password.
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         error_messages={"required": gettext_lazy("Type the password for this server.")},
@@ -280,12 +283,13 @@ class CodeForm(forms.Form):
     use_required_attribute = False
 
     def __init__(self, send_as: SendAs, data: Any = None, *, is_due: bool = False) -> None:
-        """`is_due`: the code is what the page was opened for."""
+        """`is_due`: the page was opened for the code. A code that was refused is due again."""
         super().__init__(data, auto_id=f"id_%s_{send_as.pk}")
         self.send_as = send_as
-        self.is_due = is_due
-        if is_due:
-            self.fields["code"].widget.attrs["data-due"] = True
+        self.is_due = is_due or self.is_bound
+        if self.is_due:
+            # It may be far down the list: the browser goes there, without a script too.
+            self.fields["code"].widget.attrs["autofocus"] = True
 
     def clean_code(self) -> str:
         """The digits alone. What can't be the code is told here, and costs no try."""

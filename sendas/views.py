@@ -224,12 +224,7 @@ def _add(
         gateway=gateway,
     )
     drop_draft(request, draft["address"])
-    if _send_proof(request, send_as) and gateway:
-        messages.success(
-            request,
-            _("%(host)s accepted the password. Now type the code that was sent to %(address)s.")
-            % {"host": gateway.host, "address": send_as.send_as_email},
-        )
+    _send_proof(request, send_as)
     return redirect(reverse("sendas:list", query={"prove": send_as.send_as_email}))
 
 

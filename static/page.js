@@ -1,6 +1,6 @@
 // Every page works without this file. It gives menus and panels the Escape key, brings the focus
-// to the notice of a refused form or to the field that is due, shows the current tab where the
-// tabs are wider than the window, and sends a form once.
+// to the notice of a refused form or to the field that is due, shows the current tab and the focused
+// one where the tabs are wider than the window, and sends a form once.
 "use strict";
 
 function focusRefusal(root) {
@@ -14,10 +14,14 @@ function focusDueField() {
   if (field && field.getBoundingClientRect().bottom <= innerHeight) field.focus();
 }
 
-function showCurrentTab() {
-  const tabs = document.querySelector(".tabs");
-  const tab = tabs?.querySelector("[aria-current]");
-  if (tab) tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+function showTab(tab) {
+  const tabs = tab?.closest(".tabs");
+  if (tabs) tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+}
+
+// Not for the mouse: what it presses would move away from under it.
+function onFocus(event) {
+  if (event.target.matches(".tabs a:focus-visible")) showTab(event.target);
 }
 
 function closeMenus(except) {
@@ -58,11 +62,12 @@ function onSubmit(event) {
 document.addEventListener("submit", onSubmit);
 window.addEventListener("pageshow", () => sent.clear());
 document.addEventListener("keydown", onEscape);
+document.addEventListener("focusin", onFocus);
 document.addEventListener("click", (event) => closeMenus(event.target));
 window.addEventListener("hashchange", onPanelOpened);
 document.addEventListener("DOMContentLoaded", () => {
   focusRefusal(document);
   focusDueField();
-  showCurrentTab();
+  showTab(document.querySelector(".tabs [aria-current]"));
 });
 document.addEventListener("htmx:afterSwap", (event) => focusRefusal(event.detail.target));

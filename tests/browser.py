@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 # Debian's Chromium looks for Google's hosts at every start otherwise.
@@ -23,3 +23,12 @@ def chromium() -> Iterator[Browser]:
         # Inside Playwright's loop Django has a connection of its own. The next browser test would
         # find it again, and fail where a test in between cut every connection.
         connection.close()
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """By the Tab key alone, from wherever the focus is."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    expect(target).to_be_focused()

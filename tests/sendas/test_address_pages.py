@@ -137,9 +137,9 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
     assert gateway_password(SmtpMsa.objects.get()) == CANARY
     assert SendAs.objects.get().is_pending
     assert len(mailoutbox) == 1
-    listed = user.get(LIST).content.decode()
     told = f"localhost accepted the password. Now type the code that was sent to {PARTNER}."
-    assert told in listed
+    assert told in user.get(ADDED).content.decode()
+    assert told not in user.get(LIST).content.decode()
     assert user.get(SERVER).url == ADD  # the draft is gone
 
 

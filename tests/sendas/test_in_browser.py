@@ -11,12 +11,12 @@ from playwright.sync_api import Page, expect
 
 from sendas.models import ConnectionTest
 from sendas.services.proof import send_proof
-from tests.browser import chromium
+from tests.browser import chromium, tab_to
 from tests.conftest import PASSWORD
 from tests.console.rows import save_value
 from tests.policies.rows import apply_wave
 from tests.sendas.bad_servers import BAD_SERVERS
-from tests.sendas.conftest import CANARY, PARTNER, make_pending
+from tests.sendas.conftest import CANARY, PARTNER, make_pending, make_send_as
 from tests.smtp.certificates import Authority
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -91,6 +91,10 @@ def wizard(page, owner, super_admin, organisation) -> Page:
     return page
 
 
+def code_in(mail) -> str:
+    return re.search(r"\b\d{4} ?\d{4}\b", mail.body)[0]
+
+
 def try_server(page: Page, port: int) -> None:
     page.get_by_label("Server", exact=True).fill("localhost")
     page.get_by_label("Port").select_option(str(port))
@@ -104,8 +108,7 @@ def test_the_wizard_on_a_good_server(wizard, partner, mailoutbox):
     expect(wizard.get_by_text("Your address at yourdomain.com does not appear")).to_be_visible()
     try_server(wizard, partner.port)
     expect(wizard.get_by_text("Waiting for proof")).to_be_visible()
-    code = re.search(r"\b\d{4} ?\d{4}\b", mailoutbox[0].body)[0]
-    wizard.get_by_label(f"Code for {PARTNER}").fill(code)
+    wizard.get_by_label(f"Code for {PARTNER}").fill(code_in(mailoutbox[0]))
     wizard.get_by_role("button", name="Confirm").click()
     expect(wizard.get_by_text("is yours and can be chosen as From at once")).to_be_visible()
     expect(wizard.get_by_text("through localhost")).to_be_visible()
@@ -136,3 +139,94 @@ def test_the_wizard_on_each_bad_server(wizard, trusted, open_ports, tmp_path):
     expect(wizard.get_by_text("Not finished")).to_be_visible()
     wizard.get_by_role("link", name=f"Go on {PARTNER}").click()
     expect(wizard.get_by_role("heading", name=f"Add {PARTNER}")).to_be_visible()
+
+
+PHONE = {"width": 390, "height": 844}
+
+
+def test_an_address_is_added_by_the_keyboard_alone_on_a_narrow_page(
+    page, owner, allowed, partner, mailoutbox
+):
+    page.set_viewport_size(PHONE)
+    for number in range(6):
+        make_send_as(owner, address=f"{number}@partnerdomain.com")
+    page.reload()
+    keys = page.keyboard
+    tab_to(page, page.get_by_role("link", name="Add another address"))
+    keys.press("Enter")
+    expect(page.get_by_label("Address", exact=True)).to_be_focused()
+    keys.press("Enter")
+    refusal = page.locator("main .notice-bad")
+    expect(refusal).to_be_focused()
+    expect(refusal).to_be_in_viewport(ratio=1)
+    keys.press("Tab")
+    keys.press("Enter")
+    expect(page.get_by_label("Address", exact=True)).to_be_focused()
+    keys.type(PARTNER)
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name=f"Add {PARTNER}")).to_be_visible()
+    tab_to(page, page.get_by_label("Through the address’s own server"))
+    tab_to(page, page.get_by_label("Server", exact=True))
+    keys.type("localhost")
+    tab_to(page, page.get_by_label("Port"))
+    keys.type(str(partner.port))
+    expect(page.get_by_label("Port")).to_have_value(str(partner.port))
+    tab_to(page, page.get_by_label("Password"))
+    keys.type("wrong")
+    keys.press("Enter")
+    expect(refusal).to_contain_text("localhost does not accept")
+    expect(refusal).to_be_focused()
+    tab_to(page, page.get_by_label("Password"))
+    keys.type(CANARY)
+    keys.press("Enter")
+    code = page.get_by_label(f"Code for {PARTNER}")
+    expect(code).to_be_focused()
+    expect(code).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("localhost accepted the password")).to_be_in_viewport(ratio=1)
+    keys.type("1234")
+    keys.press("Enter")
+    expect(code).to_have_attribute("aria-invalid", "true")
+    expect(code).to_be_focused()
+    expect(page.get_by_text("The code has 8 digits")).to_be_in_viewport(ratio=1)
+    keys.press("Control+a")
+    keys.type(code_in(mailoutbox[0]))
+    keys.press("Enter")
+    done = page.get_by_text("is yours and can be chosen as From at once")
+    expect(done).to_be_in_viewport(ratio=1)
+
+
+def test_an_address_is_added_without_scripts(page, owner, allowed, partner, mailoutbox):
+    context = page.context.browser.new_context(
+        base_url=page.url.split("/settings")[0],
+        storage_state=page.context.storage_state(),
+        java_script_enabled=False,
+        viewport=PHONE,
+    )
+    for number in range(6):
+        make_send_as(owner, address=f"{number}@partnerdomain.com")
+    plain = context.new_page()
+    plain.goto("/settings/send-as/add/")
+    plain.get_by_label("Address", exact=True).fill(PARTNER)
+    plain.get_by_role("button", name="Continue").click()
+    try_server(plain, partner.port)
+    code = plain.get_by_label(f"Code for {PARTNER}")
+    expect(code).to_be_focused()
+    expect(code).to_be_in_viewport(ratio=1)
+    code.fill("1234")
+    code.press("Enter")
+    expect(code).to_be_focused()
+    expect(plain.get_by_text("The code has 8 digits")).to_be_in_viewport(ratio=1)
+    code.fill(code_in(mailoutbox[0]))
+    code.press("Enter")
+    expect(plain.get_by_text("is yours and can be chosen as From at once")).to_be_visible()
+
+
+def test_the_current_and_the_focused_tab_show_where_the_page_is_narrow(page):
+    page.set_viewport_size(PHONE)
+    for name in ["App passwords", "Account", "Send mail as"]:
+        tab = page.locator(".tabs").get_by_role("link", name=name)
+        tab_to(page, tab)
+        expect(tab).to_be_in_viewport(ratio=1)
+        page.keyboard.press("Enter")
+        expect(tab).to_have_attribute("aria-current", "page")
+        expect(tab).to_be_in_viewport(ratio=1)

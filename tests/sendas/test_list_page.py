@@ -275,9 +275,9 @@ def test_a_waiting_row_shows_the_route_that_it_will_take(page, owner):
 def test_the_address_just_added_has_its_code_due(client, owner):
     send_proof(make_pending(owner))
     client.force_login(owner)
-    assert "data-due" not in client.get(LIST).content.decode()
+    assert "autofocus" not in client.get(LIST).content.decode()
     html = client.get(LIST, {"prove": PARTNER}).content.decode()
-    assert html.count("data-due") == 1
+    assert html.count("autofocus") == 1
     assert html.count('class="btn btn-primary"') == 1
 
 
