@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import tab_to
 from tests.delivery.outbox import deliver
 from tests.delivery.test_in_browser import page
 
@@ -70,6 +71,49 @@ def test_the_keyboard_reaches_the_toolbar_and_sets_a_link(letter, relay):
     # With nothing selected the address is the text, too.
     assert plain.get_content().strip() == "xhttps://offer.example/"
     assert '<a href="https://offer.example/">' in formatted.get_content()
+
+
+def test_keys_make_text_bold_and_tab_leaves_the_editor(letter):
+    editor, html = letter.locator("trix-editor"), letter.locator("#id_html")
+    bold = letter.get_by_role("button", name="Bold")
+    letter.get_by_label("Subject").focus()
+    tab_to(letter, bold)
+    tab_to(letter, editor)
+    letter.keyboard.type("a")
+    expect(html).to_have_value("<div>a</div>")
+    letter.keyboard.press("Control+b")
+    expect(bold).to_have_attribute("aria-pressed", "true")
+    letter.keyboard.type("b")
+    expect(html).to_have_value(re.compile("a<strong>b</strong>"))
+    letter.keyboard.press("Control+b")
+    expect(bold).to_have_attribute("aria-pressed", "false")
+    letter.keyboard.type("c")
+    expect(html).to_have_value(re.compile("<strong>b</strong>c"))
+    letter.keyboard.press("Tab")
+    expect(letter.get_by_label("Attachments")).to_be_focused()
+    letter.keyboard.press("Shift+Tab")
+    expect(editor).to_be_focused()
+    letter.keyboard.press("Shift+Tab")
+    expect(letter.get_by_role("button", name="Undo")).to_be_focused()
+    # Tab wrote nothing into the text.
+    expect(editor).to_have_text("abc")
+
+
+def test_tab_makes_an_item_of_a_list_deeper_and_then_leaves_the_editor(letter):
+    editor, html = letter.locator("trix-editor"), letter.locator("#id_html")
+    tab_to(letter, letter.get_by_role("button", name="List", exact=True))
+    letter.keyboard.press("Enter")
+    expect(editor).to_be_focused()
+    letter.keyboard.type("x")
+    expect(html).to_have_value(re.compile("<li>x</li>"))
+    letter.keyboard.press("Enter")
+    letter.keyboard.type("y")
+    expect(html).to_have_value(re.compile("<li>y</li>"))
+    letter.keyboard.press("Tab")
+    expect(html).to_have_value(re.compile("<li>x<ul><li>y</li></ul></li>"))
+    expect(editor).to_be_focused()
+    letter.keyboard.press("Tab")
+    expect(letter.get_by_label("Attachments")).to_be_focused()
 
 
 def test_text_without_formats_leaves_as_plain_text_alone(letter, relay):
