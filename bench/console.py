@@ -1,4 +1,4 @@
-"""The console with a million accounts: how long its pages take, and what a rollout costs."""
+"""A million accounts: how long the pages take, and what a rollout costs."""
 
 import json
 import sys
@@ -21,6 +21,7 @@ SIZE = {
 }
 QUICK = {"accounts": 20_000, "units": 200, "events": 20_000, "addresses": 4_000, "rounds": 5}
 PAGE_GOALS = {"median": 80.0, "p95": 200.0}  # milliseconds
+OWN_GOALS = {"median": 60.0, "p95": 200.0}
 PREVIEW_GOALS = {"median": 1000.0, "p95": 1000.0}
 ROLLOUT_GOALS = {"root": 0.05, "units": 0.5}  # seconds
 
@@ -32,6 +33,7 @@ def console_figures(folder: Path, *, quick: bool) -> list[Figure]:
     engines = place_engines(home)
     certificates = keep_certificates(home / "certificates")
     environment = settings_of(home, engines, certificates, free_ports(2), free_ports(1))
+    environment["OUTGATE_FIND_SETTINGS"] = "false"  # no page waits for the network
     with database(home, engines, environment):
         started = time.monotonic()
         wanted = [f"--accounts={size['accounts']}", f"--units={size['units']}"]
@@ -45,6 +47,7 @@ def console_figures(folder: Path, *, quick: bool) -> list[Figure]:
         *(figure for page in found["pages"] for figure in _page(page, PAGE_GOALS)),
         *(figure for page in found["previews"] for figure in _page(page, PREVIEW_GOALS)),
         *(_rollout(each) for each in found["rollouts"]),
+        *(figure for page in found["own"] for figure in _page(page, OWN_GOALS)),
     ]
 
 
@@ -54,7 +57,11 @@ def _page(page: dict[str, Any], goals: dict[str, float]) -> list[Figure]:
         Figure(f"{name}, {part}", "ms", [page[part]], goal, lower_is_better=True)
         for part, goal in goals.items()
     ]
-    return [*times, Figure(f"{name}, queries", "queries", [page["queries"]])]
+    # Where the same page was asked for with fewer rows, it may take no more queries than that one.
+    queries = Figure(
+        f"{name}, queries", "queries", [page["queries"]], page.get("least"), lower_is_better=True
+    )
+    return [*times, queries]
 
 
 def _rollout(each: dict[str, Any]) -> Figure:

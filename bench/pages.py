@@ -1,4 +1,4 @@
-"""Measures the console's pages and rollouts, as a process with Outgate's settings.
+"""Measures pages and rollouts, as a process with Outgate's settings.
 
 Input: {"events", "addresses", "rounds", ...}. Output: one line, {"pages": [...], ...}.
 Pages are answered by the whole application in this process: all but the socket.
@@ -8,7 +8,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -34,12 +34,14 @@ from accounts.second_factor import second_factor_of  # noqa: E402
 from accounts.services.audit import SYSTEM, Actor  # noqa: E402
 from accounts.services.people import create_user  # noqa: E402
 from accounts.services.roles import assign_role  # noqa: E402
+from bench.own_pages import give_rows, own_pages  # noqa: E402
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave, Setting  # noqa: E402
 from policies.services import apply_waves, change_policies  # noqa: E402
 from policies.tasks import SWEEP_LIMIT  # noqa: E402
 from sendas.models import SendAs, SmtpMsa  # noqa: E402
 
 DOMAIN = "filled.example"
+MANY, FEW = 25, 3  # rows on a person's own pages; a page of the outbox has 25
 # As an organisation's are: spread over units and people, most of them about few kinds.
 EVENTS = """
 INSERT INTO accounts_auditevent
@@ -155,6 +157,18 @@ def signed_in(user: User) -> Client:
     return client
 
 
+def measure_own(rounds: int) -> Iterator[dict[str, Any]]:
+    """Of an account with many rows; `least` is the number of queries of one with few."""
+    accounts = [User.objects.get(primary_address=f"person000004{n}@{DOMAIN}") for n in (3, 4)]
+    for user, count in zip(accounts, (MANY, FEW), strict=True):
+        give_rows(user, count)
+    clients = [signed_in(user) for user in accounts]
+    both = map(own_pages, clients, accounts)
+    for (name, url), (_name, smaller) in zip(*both, strict=True):
+        least = measure(clients[1], name, smaller, rounds=2)["queries"]
+        yield measure(clients[0], name, url, rounds) | {"least": least}
+
+
 def preview(client: Client, root: OrgUnit, rounds: int) -> list[dict[str, Any]]:
     """What *On* at the root would change, while nothing is set: it reaches every account."""
     card = reverse("console:mail_advanced", args=[root.pk])
@@ -246,7 +260,9 @@ def main() -> None:
         (superior, "simulator", reverse("console:simulator") + f"?account={someone}"),
     ]
     measured = [measure(signed_in(who), name, url, wanted["rounds"]) for who, name, url in pages]
-    print(json.dumps({"pages": measured, "previews": previews, "rollouts": rollouts}))
+    own = list(measure_own(wanted["rounds"]))
+    found = {"pages": measured, "previews": previews, "rollouts": rollouts, "own": own}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
