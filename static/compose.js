@@ -11,6 +11,36 @@
     routes.hidden = false;
   }
 
+  // The toolbar is one stop of the Tab key, so that the text is the next one; arrow keys lead from
+  // button to button.
+  const enabledTools = (tools) => [...tools.children].filter((button) => !button.disabled);
+
+  function setStop(tools, stop) {
+    for (const button of tools.children) button.tabIndex = button === stop ? 0 : -1;
+  }
+
+  function onToolKey(event) {
+    const buttons = enabledTools(event.currentTarget);
+    const at = buttons.indexOf(event.target);
+    const moves = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    buttons.at(moves[event.key] % buttons.length).focus();
+  }
+
+  // Undo and Redo come and go; one of them may have been the stop.
+  function keepStop(event) {
+    const tools = event.target.closest("form").querySelector("[data-tools]");
+    const buttons = enabledTools(tools);
+    if (!buttons.some((button) => button.tabIndex === 0)) setStop(tools, buttons[0]);
+  }
+
+  function prepareTools(tools) {
+    setStop(tools, tools.children[0]);
+    tools.addEventListener("focusin", (event) => setStop(tools, event.target));
+    tools.addEventListener("keydown", onToolKey);
+  }
+
   // Trix tells that an editor is ready, also one that came with the answer to a refused message.
   function showEditor(event) {
     const editor = event.target;
@@ -25,6 +55,7 @@
     if (error) rich.append(error);
     form.querySelector("[data-plain-text]").hidden = true;
     rich.hidden = false;
+    prepareTools(rich.querySelector("[data-tools]"));
     form.querySelector(`a[href="#${text.id}"]`)?.setAttribute("href", `#${editor.id}`);
     for (const button of rich.querySelectorAll("[data-trix-attribute], [data-trix-action]")) {
       // Trix hears the mouse only; a click by the keyboard has no detail.
@@ -140,6 +171,7 @@
   document.addEventListener("DOMContentLoaded", start);
   document.addEventListener("trix-initialize", showEditor);
   document.addEventListener("trix-attributes-change", showFormats);
+  document.addEventListener("trix-actions-change", keepStop);
   document.addEventListener("trix-change", () => { isDirty = true; });
   // Files go with the message, not into its text.
   document.addEventListener("trix-file-accept", (event) => event.preventDefault());

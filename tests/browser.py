@@ -25,10 +25,14 @@ def chromium() -> Iterator[Browser]:
         connection.close()
 
 
-def tab_to(page: Page, target: Locator) -> None:
-    """By the Tab key alone, from wherever the focus is."""
+def press_until_focused(page: Page, key: str, target: Locator) -> None:
+    """By that key alone, from wherever the focus is."""
     for _ in range(80):
-        page.keyboard.press("Tab")
+        page.keyboard.press(key)
         if target.evaluate("element => element === document.activeElement"):
             return
     expect(target).to_be_focused()
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    press_until_focused(page, "Tab", target)

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import tab_to
+from tests.browser import press_until_focused, tab_to
 from tests.delivery.outbox import deliver
 from tests.delivery.test_in_browser import page
 
@@ -77,8 +77,10 @@ def test_keys_make_text_bold_and_tab_leaves_the_editor(letter):
     editor, html = letter.locator("trix-editor"), letter.locator("#id_html")
     bold = letter.get_by_role("button", name="Bold")
     letter.get_by_label("Subject").focus()
-    tab_to(letter, bold)
-    tab_to(letter, editor)
+    letter.keyboard.press("Tab")
+    expect(bold).to_be_focused()
+    letter.keyboard.press("Tab")
+    expect(editor).to_be_focused()
     letter.keyboard.type("a")
     expect(html).to_have_value("<div>a</div>")
     letter.keyboard.press("Control+b")
@@ -94,14 +96,16 @@ def test_keys_make_text_bold_and_tab_leaves_the_editor(letter):
     letter.keyboard.press("Shift+Tab")
     expect(editor).to_be_focused()
     letter.keyboard.press("Shift+Tab")
-    expect(letter.get_by_role("button", name="Undo")).to_be_focused()
+    expect(bold).to_be_focused()
     # Tab wrote nothing into the text.
     expect(editor).to_have_text("abc")
 
 
 def test_tab_makes_an_item_of_a_list_deeper_and_then_leaves_the_editor(letter):
     editor, html = letter.locator("trix-editor"), letter.locator("#id_html")
-    tab_to(letter, letter.get_by_role("button", name="List", exact=True))
+    tab_to(letter, letter.get_by_role("button", name="Bold"))
+    item = letter.get_by_role("button", name="List", exact=True)
+    press_until_focused(letter, "ArrowRight", item)
     letter.keyboard.press("Enter")
     expect(editor).to_be_focused()
     letter.keyboard.type("x")
@@ -114,6 +118,27 @@ def test_tab_makes_an_item_of_a_list_deeper_and_then_leaves_the_editor(letter):
     expect(editor).to_be_focused()
     letter.keyboard.press("Tab")
     expect(letter.get_by_label("Attachments")).to_be_focused()
+
+
+def test_the_toolbar_stays_in_reach_when_its_button_can_do_nothing_more(letter):
+    editor, html = letter.locator("trix-editor"), letter.locator("#id_html")
+    bold = letter.get_by_role("button", name="Bold")
+    undo = letter.get_by_role("button", name="Undo")
+    editor.click()
+    letter.keyboard.type("x")
+    expect(html).to_have_value("<div>x</div>")
+    letter.keyboard.press("Shift+Tab")
+    expect(bold).to_be_focused()
+    # Backwards from the first button is the last one.
+    press_until_focused(letter, "ArrowLeft", undo)
+    letter.keyboard.press("Enter")
+    expect(html).to_have_value("")
+    expect(undo).to_be_disabled()
+    letter.get_by_label("Attachments").focus()
+    letter.keyboard.press("Shift+Tab")
+    expect(editor).to_be_focused()
+    letter.keyboard.press("Shift+Tab")
+    expect(bold).to_be_focused()
 
 
 def test_text_without_formats_leaves_as_plain_text_alone(letter, relay):
