@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, BytesParser
+from email.policy import default
 from email.utils import parseaddr
 from itertools import chain
 from pathlib import Path
@@ -49,6 +50,12 @@ def newest_captured(maildir: Path, server: str) -> list[Captured]:
     """The last messages of one server, the newest first."""
     newest = sorted(message_files(maildir), key=lambda file: file.name, reverse=True)[:LIMIT]
     return [_read(file, server) for file in newest]
+
+
+def read_text(file: Path) -> str:
+    """What a mail program shows of it as plain text; "" where it has none."""
+    body = BytesParser(policy=default).parsebytes(file.read_bytes()).get_body(("plain",))
+    return str(body.get_content()) if body else ""
 
 
 def message_files(maildir: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from config.captured_mail import (
     message_files,
     newest_captured,
     read_received,
+    read_text,
 )
 from config.installation import HOST, Installation, read_installation
 from delivery.explain import explain
@@ -105,9 +106,12 @@ def demo_source(_request: SignedInRequest, server: str, name: str) -> FileRespon
 def demo_newest(request: SignedInRequest) -> HttpResponse:
     """The newest message that our server received for `?to=`; without one, the page of all."""
     to = request.GET.get("to", "")
-    for message in newest_captured(_demo_installation().maildir("ours"), "ours"):
-        if message.recipients == to:
-            return redirect("demo_source", "ours", message.name)
+    maildir = _demo_installation().maildir("ours")
+    for message in newest_captured(maildir, "ours"):
+        if to and message.recipients == to:
+            [file] = [each for each in message_files(maildir) if each.name == message.name]
+            context = {"message": message, "text": read_text(file)}
+            return render(request, "demo/message.html", context)
     return redirect("demo")
 
 

@@ -22,10 +22,7 @@ from smtp.address import AddressError, normalise_address
 from smtp.client import Security
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
-TREAT_AS_ALIAS_HELP = gettext_lazy(
-    "Clear it if you write from this address for somebody else. Mail programs have a setting of "
-    "their own."
-)
+TREAT_AS_ALIAS_HELP = gettext_lazy("Clear it if you write from this address for somebody else.")
 # The name goes into header fields, where a line break would begin another one.
 NO_CONTROL_CHARACTERS = RegexValidator(
     r"[\x00-\x1f\x7f-\x9f]",
@@ -42,9 +39,7 @@ def _name_field() -> forms.CharField:
         label=gettext_lazy("Name"),
         max_length=200,
         validators=[NO_CONTROL_CHARACTERS],
-        help_text=gettext_lazy(
-            "Recipients see it. Mail programs write the name that is set in them."
-        ),
+        help_text=gettext_lazy("Recipients see it."),
         error_messages={"required": gettext_lazy("Type a name for this address.")},
     )
 
@@ -168,7 +163,7 @@ class ServerForm(forms.Form):
     security_mode = forms.ChoiceField(
         label=gettext_lazy("Encryption"),
         choices=SmtpMsa.SECURITY_CHOICES,
-        help_text=gettext_lazy("STARTTLS goes with port 587, TLS from the start with 465."),
+        help_text=gettext_lazy("Usual: port 587 with STARTTLS, 465 with TLS from the start."),
     )
     username = forms.CharField(
         label=gettext_lazy("User name"),
@@ -283,13 +278,13 @@ class CodeForm(forms.Form):
     use_required_attribute = False
 
     def __init__(self, send_as: SendAs, data: Any = None, *, is_due: bool = False) -> None:
-        """`is_due`: the page was opened for the code. A code that was refused is due again."""
+        """`is_due`: the page is there for the code. A code that was refused is due again."""
         super().__init__(data, auto_id=f"id_%s_{send_as.pk}")
         self.send_as = send_as
         self.is_due = is_due or self.is_bound
         if self.is_due:
             # It may be far down the list: the browser goes there, without a script too.
-            self.fields["code"].widget.attrs["autofocus"] = True
+            self.fields["code"].widget.attrs |= {"autofocus": True, "data-due": True}
 
     def clean_code(self) -> str:
         """The digits alone. What can't be the code is told here, and costs no try."""

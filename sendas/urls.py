@@ -8,6 +8,7 @@ urlpatterns = [
     path("send-as/add/", views.add, name="add"),
     path("send-as/server/", views.server, name="server"),
     path("send-as/edit/", views.edit_own, name="edit_own"),
+    path("send-as/<int:pk>/prove/", views.prove, name="prove"),
     path("send-as/<int:pk>/edit/", views.edit, name="edit"),
     path("send-as/<int:pk>/delete/", views.delete, name="delete"),
     path("send-as/confirm/<str:token>/", views.confirm, name="confirm"),

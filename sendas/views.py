@@ -83,7 +83,7 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     context = {
         "reply_form": ReplyForm(initial={"reply_from": reply_from(request.user)}),
         "rows": [
-            (listed, _code_form(request, listed, refused), accepted.get(listed.address))
+            (listed, _code_form(listed, refused), accepted.get(listed.address))
             for listed in listing
         ],
         "allowance": allowance,
@@ -94,14 +94,10 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
     return render(request, "sendas/list.html", context)
 
 
-def _code_form(
-    request: SignedInRequest, listed: ListedAddress, refused: CodeForm | None
-) -> CodeForm | None:
+def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | None:
     if refused and refused.send_as == listed.row:
         return refused
-    if not listed.wants_proof or not listed.row:
-        return None
-    return CodeForm(listed.row, is_due=request.GET.get("prove") == listed.address)
+    return CodeForm(listed.row) if listed.wants_proof and listed.row else None
 
 
 def _choose_reply(request: SignedInRequest) -> HttpResponse:
@@ -134,16 +130,23 @@ def _confirm_code(request: SignedInRequest, listed: ListedAddress) -> HttpRespon
     if not listed.wants_proof or listed.row is None:
         return redirect("sendas:list")  # a second click, or the link was faster
     form = CodeForm(listed.row, request.POST)
-    if form.is_valid():
-        try:
-            confirm_code(
-                actor=actor_of(request), send_as=listed.row, code=form.cleaned_data["code"]
-            )
-        except ValidationError as refusal:
-            form.add_error("code", refusal)
-        else:
-            return _confirmed(request, listed.address)
+    if _takes_code(request, form):
+        return _confirmed(request, listed.address)
     return _show_list(request, refused=form)
+
+
+def _takes_code(request: SignedInRequest, form: CodeForm) -> bool:
+    """False where it is not the code; the form says why."""
+    if not form.is_valid():
+        return False
+    try:
+        confirm_code(
+            actor=actor_of(request), send_as=form.send_as, code=form.cleaned_data["code"]
+        )
+    except ValidationError as refusal:
+        form.add_error("code", refusal)
+        return False
+    return True
 
 
 LIST_ACTIONS = {
@@ -225,7 +228,29 @@ def _add(
     )
     drop_draft(request, draft["address"])
     _send_proof(request, send_as)
-    return redirect(reverse("sendas:list", query={"prove": send_as.send_as_email}))
+    return redirect("sendas:prove", send_as.pk)
+
+
+@page
+@signed_in
+def prove(request: SignedInRequest, pk: int) -> HttpResponse:
+    """Step 3: the code. The list takes it too, whenever it comes."""
+    send_as = outside_address(request, pk)
+    listed = listed_address(request, send_as.send_as_email)
+    if not listed.wants_proof:
+        return redirect("sendas:list")  # a second click, or the link was faster
+    if "send_again" in request.POST:
+        _send_again(request, listed)
+        return redirect("sendas:prove", pk)
+    form = CodeForm(send_as, _posted(request), is_due=True)
+    if _takes_code(request, form):
+        return _confirmed(request, listed.address)
+    context = {
+        "listed": listed,
+        "form": form,
+        "with_server": may_have_gateway(request.user, listed.address),
+    }
+    return render(request, "sendas/prove.html", context)
 
 
 @page

@@ -60,14 +60,16 @@ function onSubmit(event) {
 }
 
 document.addEventListener("submit", onSubmit);
-window.addEventListener("pageshow", () => sent.clear());
+window.addEventListener("pageshow", () => {
+  sent.clear();
+  focusDueField();
+});
 document.addEventListener("keydown", onEscape);
 document.addEventListener("focusin", onFocus);
 document.addEventListener("click", (event) => closeMenus(event.target));
 window.addEventListener("hashchange", onPanelOpened);
 document.addEventListener("DOMContentLoaded", () => {
   focusRefusal(document);
-  focusDueField();
   showTab(document.querySelector(".tabs [aria-current]"));
 });
 document.addEventListener("htmx:afterSwap", (event) => focusRefusal(event.detail.target));

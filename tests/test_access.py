@@ -209,6 +209,7 @@ TABLE = {
     "settings/send-as/<int:pk>/edit/": Row(
         the_owner(200), the_owner(LIST), {"display_name": "Yuki"}
     ),
+    "settings/send-as/<int:pk>/prove/": Row(the_owner(200), the_owner(200), {"code": "1"}),
     "settings/send-as/<int:pk>/delete/": Row(the_owner(200), the_owner(LIST)),
     "settings/send-as/<int:pk>/by-our-servers/": Row(the_owner(LIST), the_owner(LIST)),
     "settings/send-as/<int:pk>/discard/": Row(the_owner(LIST), the_owner(LIST)),

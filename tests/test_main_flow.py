@@ -150,10 +150,10 @@ def add_server(page: Page, demo: Demo, *, password: str | None = None) -> None:
 
 
 def confirm(page: Page, demo: Demo) -> None:
-    expect(page.get_by_text("Waiting for proof")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Prove that {PARTNER} is yours")).to_be_visible()
     page.get_by_label(f"Code for {PARTNER}").fill(demo.newest_code())
     page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_text("Waiting for proof")).to_have_count(0)
+    expect(page.get_by_text("is yours and can be chosen as From at once")).to_be_visible()
 
 
 def test_off_then_on_then_off_the_same_command_takes_the_server_that_policy_says(demo):

@@ -21,10 +21,9 @@ from tests.sendas.conftest import (
     make_send_as,
     move_to_next_cohort,
 )
-from tests.sendas.test_proof import token_in
+from tests.sendas.test_proof import code_in, token_in
 
 LIST, ADD = "/settings/", "/settings/send-as/add/"
-ADDED = "/settings/?prove=user.name%40partnerdomain.com"
 SERVER = "/settings/send-as/server/?address=user.name%40partnerdomain.com"
 BACK = "/settings/send-as/add/?address=user.name%40partnerdomain.com"
 EDIT_OWN = "/settings/send-as/edit/"
@@ -81,12 +80,16 @@ def test_pages_ask_for_sign_in_and_take_get_and_post_only(client, owner, url):
     assert client.delete(url).status_code == 405
 
 
+def proof_page(address: str = PARTNER) -> str:
+    return f"/settings/send-as/{SendAs.objects.get(send_as_email=address).pk}/prove/"
+
+
 def test_where_the_policy_is_off_an_address_is_added_at_once(user, owner, mailoutbox):
     page = user.get(ADD).content.decode()
     assert "will leave by our servers" in page
     assert f"on behalf of {owner.primary_address}" in page
     answer = user.post(ADD, NEW)
-    assert (answer.status_code, answer.url) == (302, ADDED)
+    assert (answer.status_code, answer.url) == (302, proof_page())
     assert SendAs.objects.get().is_pending
     assert mailoutbox[0].to == [PARTNER]
     assert not SmtpMsa.objects.exists()
@@ -132,22 +135,39 @@ def test_an_address_with_its_server_is_tested_kept_and_sent_a_code(
 ):
     user.post(ADD, NEW)
     answer = user.post(SERVER, server_fields(partner.port))
-    assert (answer.status_code, answer.url) == (302, ADDED)
+    assert (answer.status_code, answer.url) == (302, proof_page())
     assert partner.tried == [CANARY]
     assert gateway_password(SmtpMsa.objects.get()) == CANARY
     assert SendAs.objects.get().is_pending
     assert len(mailoutbox) == 1
-    told = f"localhost accepted the password. Now type the code that was sent to {PARTNER}."
-    assert told in user.get(ADDED).content.decode()
-    assert told not in user.get(LIST).content.decode()
+    html = user.get(proof_page()).content.decode()
+    assert "localhost accepted the password." in html
+    assert html.count("autofocus") == 1
+    assert html.count('class="btn btn-primary"') == 1
     assert user.get(SERVER).url == ADD  # the draft is gone
+
+
+def test_the_code_is_typed_on_a_page_of_its_own(user, mailoutbox):
+    user.post(ADD, NEW)
+    page = proof_page()
+    wrong = user.post(page, {"code": "1234"})
+    assert wrong.status_code == 200
+    assert "The code has 8 digits" in wrong.content.decode()
+    assert 'value="1234"' in wrong.content.decode()
+    again = user.post(page, {"send_again": PARTNER}, follow=True)
+    assert again.redirect_chain == [(page, 302)]
+    assert "less than a minute ago" in again.content.decode()
+    done = user.post(page, {"code": code_in(mailoutbox[0])}, follow=True)
+    assert done.redirect_chain == [(LIST, 302)]
+    assert f"{PARTNER} is yours" in done.content.decode()
+    assert user.get(page).url == LIST
 
 
 def test_two_addresses_in_two_tabs_keep_their_own_servers(user, allowed, partner):
     user.post(ADD, NEW)
     other = user.post(ADD, NEW | {"address": "other@partnerdomain.com"}).url
-    assert user.post(SERVER, server_fields(partner.port)).url == ADDED
-    assert user.post(other, {"route": "ours"}).url == ADDED.replace("user.name", "other")
+    assert user.post(SERVER, server_fields(partner.port)).url == proof_page()
+    assert user.post(other, {"route": "ours"}).url == proof_page("other@partnerdomain.com")
     assert SmtpMsa.objects.get().send_as.send_as_email == PARTNER
     assert SendAs.objects.count() == 2
 
@@ -157,7 +177,7 @@ def test_a_step_that_was_left_is_taken_up_again_from_the_list(user, allowed, par
     html = user.get(LIST).content.decode()
     assert "Not finished" in html
     assert f'href="{SERVER}"' in html
-    assert user.post(SERVER, server_fields(partner.port)).url == ADDED
+    assert user.post(SERVER, server_fields(partner.port)).url == proof_page()
     assert SendAs.objects.get().reply_to_address == "desk@partnerdomain.com"
     assert "Not finished" not in user.get(LIST).content.decode()
 
@@ -244,13 +264,13 @@ def test_a_policy_that_went_off_meanwhile_loses_nothing_typed(user, allowed, own
     assert 'value="localhost"' in html
     assert partner.tried == []
     assert user.get(SERVER).url == BACK
-    assert user.post(SERVER, {"route": "ours"}).url == ADDED
+    assert user.post(SERVER, {"route": "ours"}).url == proof_page()
     assert SendAs.objects.get().is_pending
 
 
 def test_an_own_domains_address_gets_no_choice_of_a_server(user, allowed, mailoutbox):
     answer = user.post(ADD, NEW | {"address": "team@yourdomain.com"})
-    assert answer.url == ADDED.replace("user.name%40partnerdomain.com", "team%40yourdomain.com")
+    assert answer.url == proof_page("team@yourdomain.com")
     assert mailoutbox[0].to == ["team@yourdomain.com"]
 
 

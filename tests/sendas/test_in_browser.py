@@ -48,7 +48,7 @@ def test_the_list_changes_by_itself_and_leaves_what_is_being_typed(
     page.keyboard.type("12 34")
     change.waves.update(due_at=Now())
     assert apply_wave(change.waves.get(cohort=owner.cohort).pk)
-    expect(page.get_by_text("are allowed on your account since")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("may use their own SMTP servers")).to_be_visible(timeout=15_000)
     expect(page.get_by_text("not on your account yet")).to_have_count(0)
     page.keyboard.type("56")
     expect(code).to_have_value("12 3456")
@@ -74,7 +74,7 @@ def test_what_belongs_to_the_other_route_is_not_shown(page, owner, super_admin, 
     page.get_by_label("By our servers").check()
     expect(server).to_be_hidden()
     page.get_by_role("button", name="Add and send the code").click()
-    expect(page.get_by_text("Waiting for proof")).to_be_visible()
+    expect(page.get_by_role("heading", name="Prove that user.name@partner")).to_be_visible()
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_the_wizard_on_a_good_server(wizard, partner, mailoutbox):
     wizard.reload()
     expect(wizard.get_by_text("Your address at yourdomain.com does not appear")).to_be_visible()
     try_server(wizard, partner.port)
-    expect(wizard.get_by_text("Waiting for proof")).to_be_visible()
+    expect(wizard.get_by_role("heading", name=f"Prove that {PARTNER} is yours")).to_be_visible()
     wizard.get_by_label(f"Code for {PARTNER}").fill(code_in(mailoutbox[0]))
     wizard.get_by_role("button", name="Confirm").click()
     expect(wizard.get_by_text("is yours and can be chosen as From at once")).to_be_visible()
