@@ -140,9 +140,7 @@ def _takes_code(request: SignedInRequest, form: CodeForm) -> bool:
     if not form.is_valid():
         return False
     try:
-        confirm_code(
-            actor=actor_of(request), send_as=form.send_as, code=form.cleaned_data["code"]
-        )
+        confirm_code(actor=actor_of(request), send_as=form.send_as, code=form.cleaned_data["code"])
     except ValidationError as refusal:
         form.add_error("code", refusal)
         return False
