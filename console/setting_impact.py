@@ -63,6 +63,7 @@ class SettingImpact:
 
     unit: OrgUnit
     setting: str
+    value: Value | None
     counted_at: datetime
     groups: list[Group]
     accounts: int
@@ -190,6 +191,7 @@ def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> Set
     return SettingImpact(
         unit=unit,
         setting=setting,
+        value=value,
         counted_at=database_now(),
         groups=[Group(*values[meant], _by_cohorts(units)) for meant, units in reached.items()],
         accounts=accounts[True],

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from django.core import signing
+from django.core.exceptions import SuspiciousOperation
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from console.csv_file import csv_answer, csv_lines
+from console.reached import Value
 from console.setting_impact import Forbidden, SettingImpact, accounts_of
 from policies.models import Setting
 
@@ -54,13 +57,26 @@ def shown_setting_impact(impact: SettingImpact) -> dict[str, Any]:
         "impact_lines": lines_of(impact),
         "impact_lists": [(title, rows) for title, rows in lists if rows],
         "impact_listed": LISTED,
+        "impact_value": signing.dumps(impact.value, salt=_salt(impact.setting), compress=True),
         "is_of_guardrails": impact.setting == Setting.GATEWAY_GUARDRAILS,
     }
+
+
+def shown_value(setting: str, signed: str) -> Value | None:
+    """The value that a page has counted, out of `impact_value`: the form need not come again."""
+    try:
+        return cast("Value | None", signing.loads(signed, salt=_salt(setting)))
+    except signing.BadSignature as error:
+        raise SuspiciousOperation("No value that was shown here") from error
 
 
 def setting_impact_file(impact: SettingImpact) -> StreamingHttpResponse:
     """Every account, and for guardrails every address whose server is told about."""
     return csv_answer(csv_lines(HEADING, _file_rows(impact)), "outgate-what-changes.csv")
+
+
+def _salt(setting: str) -> str:
+    return f"what-changes:{setting}"
 
 
 def _first(impact: SettingImpact, *, again: bool) -> list[Forbidden]:

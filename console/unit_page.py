@@ -21,7 +21,11 @@ from console.access import AdminRequest
 from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
 from console.setting_impact import SettingImpact, load_setting_impact
-from console.setting_impact_lines import setting_impact_file, shown_setting_impact
+from console.setting_impact_lines import (
+    setting_impact_file,
+    shown_setting_impact,
+    shown_value,
+)
 from console.unit_parts import just_saved, live_part, unit_parts
 from policies.models import PolicyChange
 from policies.services import StalePolicyError
@@ -77,6 +81,8 @@ class UnitPage:
         return self._answer(request, unit, Shown(self.form(unit, None), saved))
 
     def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
+        if request.POST.get("see") == "file":
+            return self._file(request, unit)
         form = self.form(unit, request.POST)
         if "see" in request.POST:
             return self._see(request, unit, form)
@@ -99,13 +105,11 @@ class UnitPage:
             return self._answer(request, unit, Shown(form, notice=nothing_changed(unit)))
         return self._saved(unit, change)
 
-    def _see(self, request: AdminRequest, unit: OrgUnit, form: UnitForm) -> HttpResponseBase:
-        """The form as typed, with what saving it would change, or that as a file."""
+    def _see(self, request: AdminRequest, unit: OrgUnit, form: UnitForm) -> HttpResponse:
+        """The form as typed, with what saving it would change."""
         impact = None
         if form.is_valid():
             impact = load_setting_impact(unit, self.setting, form.value())
-            if request.POST["see"] == "file":
-                return setting_impact_file(impact)
         if not request.htmx:
             return self._answer(request, unit, Shown(form, impact=impact))
         context = {
@@ -115,6 +119,13 @@ class UnitPage:
             **(shown_setting_impact(impact) if impact else {}),
         }
         return render(request, "console/unit_page.html#impact", context)
+
+    def _file(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
+        """The same for the value that was counted, asked for without the form: it may hold a
+        password.
+        """
+        value = shown_value(self.setting, request.POST.get("value", ""))
+        return setting_impact_file(load_setting_impact(unit, self.setting, value))
 
     def _saved(self, unit: OrgUnit, change: PolicyChange) -> HttpResponse:
         return redirect(f"{reverse(self.view_name, args=[unit.pk])}?saved={change.pk}")

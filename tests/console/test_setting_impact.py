@@ -2,9 +2,11 @@
 
 import csv
 import io
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.core import signing
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -22,6 +24,7 @@ from tests.console.rows import apply_waves, count_queries, save_value, text_of
 from tests.console.test_impact import add_address
 from tests.delivery.outbox import put
 from tests.policies.test_gateway_failure import HOLD, choose
+from tests.sendas.conftest import CANARY
 
 INHERITED = {
     **{f"{guardrail}_choice": "inherit" for guardrail in Guardrail},
@@ -37,8 +40,38 @@ NARROW: dict[str, dict[str, str]] = {
 }
 
 
-def see(client: Client, view: str, unit: OrgUnit, see: str = "changes", **fields: Any) -> Any:
-    return client.post(reverse(view, args=[unit.pk]), {"based_on": "0", **fields, "see": see})
+def see(client: Client, view: str, unit: OrgUnit, **fields: Any) -> Any:
+    return client.post(reverse(view, args=[unit.pk]), {"based_on": "0", **fields, "see": "changes"})
+
+
+class FileForm(HTMLParser):
+    """What a browser sends for "Download as CSV": all that belongs to the form `impact-file`."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self._inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attributes}
+        if tag == "form":
+            self._inside = found.get("id", "")
+        elif "name" in found and found.get("form", self._inside) == "impact-file":
+            self.fields[found["name"]] = found.get("value", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._inside = ""
+
+
+def download(client: Client, view: str, unit: OrgUnit, **fields: Any) -> list[dict[str, str]]:
+    shown = see(client, view, unit, **fields)
+    form = FileForm(shown.content.decode()).fields
+    assert set(form) == {"csrfmiddlewaretoken", "value", "see"}
+    file = client.post(reverse(view, args=[unit.pk]), form)
+    assert file["Content-Type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(b"".join(file).decode())))
 
 
 def set_guardrails(user: User, unit: OrgUnit, value: Any) -> None:
@@ -89,19 +122,18 @@ def test_the_servers_told_are_those_that_the_decision_forbids(
     client.force_login(super_admin)
     view, unit, data = "console:guardrails", organisation.sales, INHERITED | fields
     before = through_own_server()
-    told = _told(see(client, view, unit, "file", **data), "Not allowed any more")
+    told = _told(download(client, view, unit, **data), "Not allowed any more")
     assert not PolicyChange.objects.filter(setting=Setting.GATEWAY_GUARDRAILS).exists()
     client.post(reverse(view, args=[unit.pk]), data)
     apply_waves(PolicyChange.objects.latest("pk"), 13)
     after = through_own_server()
     assert told == before - after
     assert told
-    back = see(client, view, unit, "file", **INHERITED | {"based_on": "1"})
+    back = download(client, view, unit, **INHERITED | {"based_on": "1"})
     assert _told(back, "Allowed again") == told
 
 
-def _told(answer: Any, what: str) -> set[str]:
-    rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
+def _told(rows: list[dict[str, str]], what: str) -> set[str]:
     return {row["address"] for row in rows if row["what_changes"] == what}
 
 
@@ -181,6 +213,32 @@ def test_another_outbound_gateway_says_whom_it_is_about_and_connects_to_nobody(
     assert not PolicyChange.objects.exists()
 
 
+def test_the_file_is_asked_for_without_the_password(
+    client: Client, super_admin: User, owner: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    data = {
+        "choice": "override", "use": "own", "host": "relay.example.com", "port": "587",
+        "security_mode": "starttls", "username": "outgate", "password": CANARY,
+    }  # fmt: skip
+    shown = see(client, "console:outbound", organisation.sales, **data)
+    form = FileForm(shown.content.decode()).fields
+    assert set(form) == {"csrfmiddlewaretoken", "value", "see"}
+    assert CANARY not in shown.content.decode()
+    assert CANARY not in str(signing.loads(form["value"], salt="what-changes:outbound_gateway"))
+    rows = download(client, "console:outbound", organisation.sales, **data)
+    assert [row["account"] for row in rows] == [owner.primary_address]
+
+
+@pytest.mark.parametrize("value", ["", "made-up", signing.dumps({"servers": 1}, salt="other")])
+def test_the_file_is_of_a_value_that_was_shown_only(
+    client: Client, super_admin: User, organisation: Organisation, value: str
+) -> None:
+    client.force_login(super_admin)
+    page = reverse("console:guardrails", args=[organisation.sales.pk])
+    assert client.post(page, {"see": "file", "value": value}).status_code == 400
+
+
 def test_a_rollout_in_the_middle_counts_who_does_not_have_it_yet(
     client: Client, super_admin: User, owner: User, colleague: User, organisation: Organisation
 ) -> None:
@@ -189,8 +247,7 @@ def test_a_rollout_in_the_middle_counts_who_does_not_have_it_yet(
     apply_waves(choose(super_admin, organisation.sales, HOLD), 4)
     client.force_login(super_admin)
     data = {"choice": "override", "on_failure": "hold", "based_on": "1"}
-    file = see(client, "console:failure", organisation.sales, "file", **data)
-    rows = list(csv.DictReader(io.StringIO(b"".join(file).decode())))
+    rows = download(client, "console:failure", organisation.sales, **data)
     assert [row["account"] for row in rows] == [colleague.primary_address]
 
 
