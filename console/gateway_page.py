@@ -19,7 +19,7 @@ from console.impact import Impact, load_impact
 from console.impact_page import shown_impact
 from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
-from console.unit_parts import just_saved, live_part, unit_parts
+from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
 from policies.models import PolicyChange
 from policies.services import StalePolicyError, change_policy
@@ -39,6 +39,10 @@ ADVANCED = MailPage(
 ACCESS = MailPage(
     "console:mail_access", gettext_lazy("Mail settings"), gettext_lazy("End user access")
 )
+
+
+# Of the form while something is unsaved.
+STATES = ("on", "off", "inherit")
 
 
 class Shown(NamedTuple):
@@ -147,12 +151,20 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "other_url": reverse(other.view_name, args=[unit.pk]),
         "inherited_from": setting.inherited.unit,
         "state": form.state(),
-        "choices": [
-            ("on", _("On")),
-            ("off", _("Off")),
-            ("inherit", _("Inherit (%(value)s)") % {"value": setting.inherited_text}),
-        ],
+        "unsaved": " ".join(STATES),
+        "save_titles": _save_titles(shown),
     }
     return render(
         request, "console/gateway.html", context, status=notice.status if notice else HTTPStatus.OK
     )
+
+
+def _save_titles(shown: Shown) -> list[SaveTitle]:
+    setting = shown.setting
+    now = f"{setting.unit.name}: {setting.value_text}"
+    inherit = _("Inherit (%(value)s)") % {"value": setting.inherited_text}
+    words = dict(zip(STATES, (_("On"), _("Off"), inherit), strict=True))
+    titles = [
+        SaveTitle(state, now, text) for state, text in words.items() if state != setting.state
+    ]
+    return titles if shown.saved else [SaveTitle("saved", now), *titles]

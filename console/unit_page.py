@@ -26,7 +26,7 @@ from console.setting_impact_lines import (
     shown_setting_impact,
     shown_value,
 )
-from console.unit_parts import just_saved, live_part, unit_parts
+from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
 from policies.models import PolicyChange
 from policies.services import StalePolicyError
 
@@ -155,7 +155,8 @@ class UnitPage:
                 (self.title, ""),
             ],
             "own_below_text": self.own_below % own_below if own_below else "",
-            "changed_text": self.changed % {"unit": unit.name},
+            "unsaved": "unsaved",
+            "save_titles": [SaveTitle("unsaved", self.changed % {"unit": unit.name})],
             "kept_text": self.kept,
             "legend": self.legend,
             "state": "unsaved" if shown.form.is_unsaved() else "saved",

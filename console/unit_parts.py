@@ -1,7 +1,7 @@
 """What each page of a unit's setting shows: the tree, what is scheduled, how far a save is."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -16,6 +16,14 @@ from console.row_number import row_number
 from console.unit_tree import UnitTree, way_to
 from console.wording import own_value
 from policies.services import database_now, scheduled_changes
+
+
+class SaveTitle(NamedTuple):
+    """The save bar while the form stands at one of `states`; "saved" is when nothing is unsaved."""
+
+    states: str
+    text: str
+    becomes: str = ""
 
 
 def just_saved(request: AdminRequest, unit: OrgUnit, setting: str) -> Rollout | None:
@@ -44,7 +52,8 @@ def live_part(
         "announce": saved is not None and saved.is_news(request.GET.get("seen")),
         **timing(),
     }
-    return render(request, f"console/gateway.html#{'saved' if saved else 'timing'}", context)
+    part = "saved" if saved else "timing"
+    return render(request, f"console/parts/save_bar.html#{part}", context)
 
 
 def unit_parts(
