@@ -67,3 +67,13 @@ def count_queries(run: Callable[[], object]) -> int:
     with CaptureQueriesContext(connection) as captured:
         run()
     return len(captured)
+
+
+def assert_refused(response: HttpResponse, words: str, *kept: str) -> None:
+    """The form comes again with the words and with what was typed; nothing was saved."""
+    assert response.status_code == 200
+    assert words in text_of(response)
+    html = response.content.decode()
+    for typed in kept:
+        assert typed in html
+    assert not PolicyChange.objects.exists()

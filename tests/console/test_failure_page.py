@@ -12,7 +12,7 @@ from accounts.models import AuditEvent, OrgUnit, User
 from delivery.services import load_settings
 from policies.models import GatewayFailure, GatewayPolicy, PolicyChange, Setting
 from tests.conftest import Organisation
-from tests.console.rows import apply_waves, count_queries, create_units, text_of
+from tests.console.rows import apply_waves, assert_refused, count_queries, create_units, text_of
 from tests.policies.test_gateway_failure import HOLD, choose
 
 
@@ -102,8 +102,7 @@ def test_what_cannot_be_is_refused(
     words: str,
 ) -> None:
     client.force_login(unit_admin)
-    assert words in text_of(post(client, organisation.sales, **typed))
-    assert not PolicyChange.objects.exists()
+    assert_refused(post(client, organisation.sales, **typed), words)
 
 
 def test_nothing_is_saved_for_a_root_that_stays_at_the_default(
