@@ -20,10 +20,11 @@ from console.access import (
     administered_accounts,
     administered_units,
 )
-from console.account_rules import rules_of
+from console.account_rules import rules_of, unused_of
 from console.forms import AccountForm
 from console.row_number import row_number
 from console.unit_setting import GATEWAY
+from delivery.templatetags.routes import routes_of
 from policies.models import AppliedPolicy, GatewayPolicy
 from policies.services import Forecast, apply_now_to_account, forecast, forecasts
 from policies.words import value_in_words
@@ -94,9 +95,12 @@ def _list_url(query: dict[str, str | int]) -> str:
 
 def account_page(request: AdminRequest, user: User) -> HttpResponse:
     told = forecast(user, GATEWAY)
+    routes = routes_of(user)
     context = {
         **_shown(user, told),
         "units": _way_up(user, told),
+        "routes": routes,
+        "unused": unused_of(routes if told.allowed else routes_of(user, gateways_allowed=True)),
         "rules": rules_of(user),
         "outside": _outside(user),
         "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],

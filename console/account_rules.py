@@ -1,14 +1,24 @@
 """The other settings that have reached an account: guardrails, and where its mail goes."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from django.utils.functional import Promise
 
 from accounts.models import User
+from delivery.explain import RouteWords
+from delivery.routing import Rule as Decision
 from policies.guardrails import Guardrail
 from policies.models import Setting
 from policies.services import applied_guardrails, applied_value
 from policies.words import guardrail_in_words, value_in_words
+
+
+BY_GUARDRAILS = {
+    Decision.GATEWAY_FORBIDDEN,
+    Decision.GATEWAY_WAITS,
+    Decision.GATEWAY_UNAPPROVED,
+}
 
 
 class Rule(NamedTuple):
@@ -34,3 +44,23 @@ def rules_of(user: User) -> list[Rule]:
         text = value_in_words(setting, applied.value)
         rules.append(Rule(setting.label, text, unit, applied.version))
     return rules
+
+
+class Unused(NamedTuple):
+    """Addresses whose own server guardrails don't let be used; whether those are all there are."""
+
+    reasons: list[tuple[str, str]]
+    is_all: bool
+
+
+def unused_of(routes: Mapping[str, RouteWords]) -> Unused:
+    """`routes`: the account's, with own servers on."""
+    reasons = [
+        (address, words.reason)
+        for address, words in routes.items()
+        if words.rule in BY_GUARDRAILS
+    ]
+    is_used = any(
+        words.host or words.rule == Decision.OUR_SERVERS_INSTEAD for words in routes.values()
+    )
+    return Unused(reasons, is_all=not is_used)

@@ -10,8 +10,11 @@ from accounts.models import OrgUnit, User
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import create_user, move_user
 from policies.services import pause
+from sendas.models import SmtpMsa
 from tests.conftest import Organisation
 from tests.console.rows import OFF, apply_waves, count_queries, save_value, text_of
+from tests.console.test_impact import add_address
+from tests.console.test_setting_impact import set_guardrails
 from tests.sendas.conftest import know_domain, make_pending, make_send_as
 
 LIST = "console:accounts"
@@ -135,6 +138,29 @@ def test_the_page_says_who_decides_once_it_has_arrived(
     assert b"every 5s" not in response.content
     part = client.get(page_of(late), headers={"HX-Request": "true"})
     assert b"<html" not in part.content
+
+
+def test_the_headline_says_which_own_servers_guardrails_keep_unused(
+    client: Client, super_admin: User, owner: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    forbidden = add_address(owner, "own@partnerdomain.com")
+    rails = {"servers": {"allowed": [], "denied": ["smtp.partnerdomain.com"]}}
+    set_guardrails(super_admin, organisation.sales, rails)
+    words = text_of(client.get(page_of(owner)))
+    assert "It may not use own servers, and nothing is on its way that changes this On its" in words
+    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    words = text_of(client.get(page_of(owner)))
+    assert (
+        "It may use own servers, but none of those that it has own@partnerdomain.com · The address "
+        "has its own server, but the guardrail “Servers” for Sales does not let it be used." in words
+    )
+    add_address(owner, "other@elsewhere.example")
+    SmtpMsa.objects.exclude(send_as=forbidden).update(host="smtp.elsewhere.example")
+    words = text_of(client.get(page_of(owner)))
+    assert "It may use own servers, but not all that it has own@partnerdomain.com ·" in words
+    SmtpMsa.objects.update(host="smtp.elsewhere.example")
+    assert "It may use own servers On its way" in text_of(client.get(page_of(owner)))
 
 
 def test_applied_now_the_account_has_everything_and_the_page_says_so_before(
