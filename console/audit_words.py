@@ -1,6 +1,7 @@
 """Audit events in words: what each name means, what was, and what is."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.utils.functional import Promise
@@ -8,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import AuditEvent, Privilege, RoleAssignment
+from accounts.templatetags.clock import date_and_zone
 from policies.reports import reported
 from policies.words import value_in_words
 
@@ -84,6 +86,7 @@ DETAILS: dict[str, str | Promise] = {
     "units": gettext_lazy("units"),
     "window": gettext_lazy("window"),
 }
+MOMENTS = {"starts_at", "complete_by"}
 WORDS = dict(RoleAssignment.Role.choices) | dict(Privilege.choices)
 
 
@@ -131,4 +134,5 @@ def _others(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What else is known, but for the names of things that stand in the line already."""
     for key, value in details.items():
         if key not in {"old", "new", "unit_id", "setting"} and value not in ("", None):
-            yield str(DETAILS.get(key) or key.replace("_", " ")), str(value)
+            told = date_and_zone(datetime.fromisoformat(value)) if key in MOMENTS else str(value)
+            yield str(DETAILS.get(key) or key.replace("_", " ")), told

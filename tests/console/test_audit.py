@@ -13,10 +13,12 @@ from accounts.services.audit import SYSTEM, Actor, record_event
 from accounts.services.directory import create_unit
 from accounts.services.people import add_alias, move_user
 from accounts.services.roles import assign_role
+from accounts.templatetags.clock import date_and_zone
 from console.audit_words import EVENTS
 from policies.models import RolloutAction
 from sendas.models import Approval
 from tests.console.rows import ON, count_queries, save_value, text_of
+from tests.policies.rows import save
 
 PAGE = "/console/audit/"
 CSV, JSON = f"{PAGE}download.csv", f"{PAGE}download.json"
@@ -49,6 +51,14 @@ def test_each_change_stands_with_actor_address_time_unit_old_and_new(
     assert "Inherited → becomes On" in words
     assert "from 192.0.2.9 Event Account moved to another unit MOVE_USER_TO_ORG_UNIT" in words
     assert "yourdomain.com › Sales › Partner desk → becomes yourdomain.com › Support" in words
+
+
+def test_the_time_of_a_scheduled_change_stands_as_times_do(as_super, super_admin, organisation):
+    change = save(super_admin, organisation.sales, ON, after=timedelta(days=2))
+    words = text_of(as_super.get(PAGE))
+    shown = date_and_zone(change.starts_at).replace("\xa0", " ")
+    assert f"starts at: {shown}" in words
+    assert change.starts_at.isoformat() not in words
 
 
 @pytest.mark.parametrize(
