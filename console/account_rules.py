@@ -13,7 +13,6 @@ from policies.models import Setting
 from policies.services import applied_guardrails, applied_value
 from policies.words import guardrail_in_words, value_in_words
 
-
 BY_GUARDRAILS = {
     Decision.GATEWAY_FORBIDDEN,
     Decision.GATEWAY_WAITS,
@@ -56,9 +55,7 @@ class Unused(NamedTuple):
 def unused_of(routes: Mapping[str, RouteWords]) -> Unused:
     """`routes`: the account's, with own servers on."""
     reasons = [
-        (address, words.reason)
-        for address, words in routes.items()
-        if words.rule in BY_GUARDRAILS
+        (address, words.reason) for address, words in routes.items() if words.rule in BY_GUARDRAILS
     ]
     is_used = any(
         words.host or words.rule == Decision.OUR_SERVERS_INSTEAD for words in routes.values()

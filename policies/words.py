@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from policies.guardrails import Guardrail
 from policies.models import GatewayFailure, Setting
@@ -24,6 +24,8 @@ def value_in_brief(setting: str, value: Value) -> str:
         return value["server"]["host"] if value["server"] else _("Installation")
     if setting == Setting.GATEWAY_GUARDRAILS:
         return _("%d own") % len(value)
+    if setting == Setting.GATEWAY_FAILURE:
+        return str(FAILURES_IN_BRIEF[value["choice"]])
     return value_in_words(setting, value)
 
 
@@ -52,6 +54,11 @@ def _outbound(value: Value) -> str:
     return told if server["credential_id"] is None else _("%s, with a sign-in") % told
 
 
+FAILURES_IN_BRIEF = {
+    GatewayFailure.REFUSE: pgettext_lazy("when an own server fails", "Refuse"),
+    GatewayFailure.HOLD: pgettext_lazy("when an own server fails", "Hold"),
+    GatewayFailure.OUR_SERVERS: pgettext_lazy("when an own server fails", "Send"),
+}
 SECURITIES = {
     Security.NONE: gettext_lazy("without encryption"),
     Security.STARTTLS: gettext_lazy("with STARTTLS"),

@@ -12,10 +12,11 @@
         for (const element of card.querySelectorAll("[data-while-inherited]")) {
           element.hidden = !inherits;
         }
-        const fields = card.querySelector("[data-while-overridden]");
-        fields.hidden = inherits;
+        for (const element of card.querySelectorAll("[data-while-overridden]")) {
+          element.hidden = inherits;
+        }
         // What is disabled is not sent.
-        fields.disabled = inherits;
+        card.querySelector("fieldset[data-while-overridden]").disabled = inherits;
       }
       const state = refused || isUnsaved() ? "unsaved" : "saved";
       for (const element of document.querySelectorAll("[data-shown-for]")) {

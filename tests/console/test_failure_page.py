@@ -34,7 +34,7 @@ def test_the_page_says_what_each_choice_means(
 ) -> None:
     client.force_login(unit_admin)
     words = text_of(client.get(page_of(organisation.sales)))
-    assert "By default: Refuse the message." in words
+    assert "Default (Refuse the message)" in words
     for choice in GatewayFailure:
         assert str(choice.label) in words
     assert words.count("Whoever writes:") == words.count("Recipients:") == 3

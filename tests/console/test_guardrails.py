@@ -64,7 +64,7 @@ def test_one_guardrail_is_overridden_and_the_others_stay_inherited(
     assert "everyone has it by" in words
     below = text_of(client.get(page_of(organisation.partner_desk)))
     assert "Inherited from Sales: only *.partner.example; not old.partner.example." in below
-    assert "By default: at most 99." in below
+    assert "Default (at most 99)" in below
 
 
 def test_all_of_them_are_saved_together_at_the_top(
