@@ -17,6 +17,7 @@ from console.access import AdminRequest
 from console.forms import GatewayForm
 from console.impact import Impact, load_impact
 from console.impact_page import shown_impact
+from console.other_settings import other_settings
 from console.rollout import Rollout
 from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
 from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
@@ -150,6 +151,7 @@ def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
         "other": other,
         "other_url": reverse(other.view_name, args=[unit.pk]),
         "inherited_from": setting.inherited.unit,
+        "other_settings": other_settings(unit),
         "state": form.state(),
         "unsaved": " ".join(STATES),
         "save_titles": _save_titles(shown),

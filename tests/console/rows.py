@@ -49,6 +49,18 @@ def apply_waves(change: PolicyChange, count: int) -> None:
         assert apply_wave(wave.pk)
 
 
+def set_guardrails(user: User, unit: OrgUnit, value: Any) -> None:
+    change = change_policy(
+        actor=Actor(user),
+        unit=unit,
+        setting=Setting.GATEWAY_GUARDRAILS,
+        value=value,
+        based_on=0,
+    )
+    assert change
+    apply_waves(change, 13)
+
+
 def create_units(parent: OrgUnit, prefix: str) -> list[OrgUnit]:
     """Ten units."""
     return [

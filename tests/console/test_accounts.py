@@ -12,9 +12,15 @@ from accounts.services.people import create_user, move_user
 from policies.services import pause
 from sendas.models import SmtpMsa
 from tests.conftest import Organisation
-from tests.console.rows import OFF, apply_waves, count_queries, save_value, text_of
+from tests.console.rows import (
+    OFF,
+    apply_waves,
+    count_queries,
+    save_value,
+    set_guardrails,
+    text_of,
+)
 from tests.console.test_impact import add_address
-from tests.console.test_setting_impact import set_guardrails
 from tests.sendas.conftest import know_domain, make_pending, make_send_as
 
 LIST = "console:accounts"

@@ -20,8 +20,10 @@ from tests.console.rows import (
     apply_waves,
     assert_refused,
     save_value,
+    set_guardrails,
     text_of,
 )
+from tests.policies.test_gateway_failure import HOLD, choose
 
 TITLES = {"console:mail_advanced": "Advanced settings", "console:mail_access": "End user access"}
 PAGES = list(TITLES)
@@ -388,3 +390,26 @@ def wait_for_a_blocked_save() -> None:
             if cursor.fetchone()[0]:
                 return
     pytest.fail("No save came to wait for the unit.")
+
+
+def test_the_other_settings_of_the_unit_stand_above_it(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    shown = client.get(page_of(organisation.sales))
+    assert "Own server fails Refuse the message by default" in text_of(shown)
+    for name in ("outbound", "guardrails", "failure"):
+        url = reverse(f"console:{name}", args=[organisation.sales.pk])
+        assert f'href="{url}"' in shown.content.decode()
+    choose(super_admin, organisation.sales, HOLD)
+    few = {"addresses": {"most": 5}}
+    for unit, value in (
+        (organisation.root, few),
+        (organisation.partner_desk, {"approval": {"needed": True}}),
+    ):
+        set_guardrails(super_admin, unit, value)
+    words = text_of(client.get(page_of(organisation.partner_desk)))
+    assert "Own server fails Hold it and try again Inherited from Sales" in words
+    assert "Addresses per person: at most 5 · Approval: needed for a new server Overridden" in words
+    words = text_of(client.get(page_of(organisation.root)))
+    assert "Guardrails Addresses per person: at most 5 Own server fails" in words

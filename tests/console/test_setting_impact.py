@@ -12,15 +12,13 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import OrgUnit, User
-from accounts.services.audit import Actor
 from delivery.routing import Route, RouteKind, decide
 from delivery.services import load_account, load_settings
 from policies.guardrails import Guardrail
 from policies.models import PolicyChange, Setting
-from policies.services import change_policy
 from sendas.models import SendAs, SmtpMsa
 from tests.conftest import Organisation
-from tests.console.rows import apply_waves, count_queries, save_value, text_of
+from tests.console.rows import apply_waves, count_queries, save_value, set_guardrails, text_of
 from tests.console.test_impact import add_address
 from tests.delivery.outbox import put
 from tests.policies.test_gateway_failure import HOLD, choose
@@ -72,18 +70,6 @@ def download(client: Client, view: str, unit: OrgUnit, **fields: Any) -> list[di
     file = client.post(reverse(view, args=[unit.pk]), form)
     assert file["Content-Type"].startswith("text/csv")
     return list(csv.DictReader(io.StringIO(b"".join(file).decode())))
-
-
-def set_guardrails(user: User, unit: OrgUnit, value: Any) -> None:
-    change = change_policy(
-        actor=Actor(user),
-        unit=unit,
-        setting=Setting.GATEWAY_GUARDRAILS,
-        value=value,
-        based_on=0,
-    )
-    assert change
-    apply_waves(change, 13)
 
 
 def through_own_server() -> set[str]:
