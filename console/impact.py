@@ -10,24 +10,34 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import OrgUnit, User
 from accounts.models.directory import lineage
-from console.reached import Applied, accounts_below
+from console.reached import (
+    Applied,
+    Cohorts,
+    Meanings,
+    Value,
+    accounts_below,
+    accounts_in,
+    by_cohorts,
+)
 from console.unit_setting import GATEWAY, UnitSetting, state_of
 from delivery.models import OutboxMessage
-from delivery.route_changes import Gain, Turn, any_of, count_turns, takes, with_class
+from delivery.route_changes import Gain, Turn, any_of, barred_by, count_turns, takes, with_class
+from policies.guardrails import merge
 from policies.models import GatewayFailure, GatewayPolicy, Setting
 from policies.services import database_now
 from policies.words import value_in_words
 from sendas.models import SendAs
 
 # For each of the choices what to do when a server does not work: units by cohorts.
-Groups = dict[GatewayFailure, dict[frozenset[int], list[int]]]
+Groups = dict[GatewayFailure, Cohorts]
 
 
 @dataclass(frozen=True)
 class Impact:
     """Counted by what has reached each account now, not by what is saved: a rollout may run.
 
-    `changed` holds the units whose accounts gain or lose the right, by the cohorts that do.
+    `changed` holds the units whose accounts gain or lose the right, by the cohorts that do;
+    `guarded` those of them that have guardrails, beside these.
     `accounts_apart` are those of units below with values of their own.
     """
 
@@ -36,6 +46,7 @@ class Impact:
     allowed: bool
     counted_at: datetime
     changed: Groups
+    guarded: list[tuple[Value, Cohorts]]
     accounts: int
     accounts_same: int
     accounts_apart: int
@@ -51,12 +62,22 @@ class Impact:
 
     @cached_property
     def turns(self) -> Counter[Turn]:
-        """One query for each choice that some of the accounts have."""
+        """One query for each choice that some of the accounts have, besides those of `barred`."""
         turns: Counter[Turn] = Counter()
         for choice in self.changed:
             addresses = SendAs.objects.filter(self._of_accounts("user__", choice))
-            turns += count_turns(addresses, Gain(self.allowed, choice))
+            turns += count_turns(addresses, Gain(self.allowed, choice), self.barred)
         return turns
+
+    @cached_property
+    def barred(self) -> Q:
+        """Addresses whose server guardrails bar. One query for each different value of these."""
+        found = []
+        for value, cohorts in self.guarded:
+            of_accounts = accounts_in(cohorts, "user__")
+            addresses = SendAs.objects.filter(of_accounts)
+            found.append(of_accounts & barred_by(merge([("", 0, value)]), addresses))
+        return any_of(found)
 
     @cached_property
     def messages(self) -> int:
@@ -72,7 +93,7 @@ class Impact:
             self._of_accounts("user__", choice) & takes(turn, Gain(self.allowed, choice))
             for choice in self.changed
         ]
-        found = with_class(SendAs.objects.all()).filter(any_of(wanted))
+        found = with_class(SendAs.objects.all(), self.barred).filter(any_of(wanted))
         return found.select_related("user", "smtp_msa").order_by("pk")
 
     def waiting(self) -> QuerySet[OutboxMessage]:
@@ -83,19 +104,18 @@ class Impact:
 
     def _of_accounts(self, prefix: str, choice: GatewayFailure | None = None) -> Q:
         return any_of(
-            Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
-            for each, groups in self.changed.items()
-            for cohorts, units in groups.items()
+            accounts_in(cohorts, prefix)
+            for each, cohorts in self.changed.items()
             if choice in {None, each}
         )
 
 
 def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
-    """What saving the value (None: inherit) for the unit would change. Six queries."""
+    """What saving the value (None: inherit) for the unit would change. Seven queries."""
     unit = setting.unit
     then = setting.inherited.allowed if value is None else bool(value["allowed"])
     apart = _units_apart(unit)
-    now = _Now(unit, allowed=then)
+    now, guardrails = _Now(unit, allowed=then), _Guardrails(unit)
     changed: defaultdict[GatewayFailure, defaultdict[frozenset[int], set[int]]] = defaultdict(
         lambda: defaultdict(set)
     )
@@ -106,6 +126,7 @@ def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
         elif choice := now.choice_of(path, cohort):
             accounts["changed"] += count
             changed[choice][now.changing(path)[choice]].add(unit_id)
+            guardrails.add(unit_id, path, cohort)
         else:
             accounts["same"] += count
     return Impact(
@@ -117,11 +138,34 @@ def load_impact(setting: UnitSetting, value: dict[str, Any] | None) -> Impact:
             choice: {cohorts: sorted(units) for cohorts, units in groups.items()}
             for choice, groups in changed.items()
         },
+        guarded=guardrails.groups(),
         accounts=accounts["changed"],
         accounts_same=accounts["same"],
         accounts_apart=accounts["apart"],
         units_apart=len(apart),
     )
+
+
+class _Guardrails:
+    """Accounts by the guardrails that have reached them, but for those without any."""
+
+    def __init__(self, unit: OrgUnit) -> None:
+        self._applied = Applied(unit, Setting.GATEWAY_GUARDRAILS)
+        self._meanings = Meanings(Setting.GATEWAY_GUARDRAILS)
+        self._values: dict[str, Value] = {}
+        self._units: defaultdict[str, defaultdict[int, set[int]]] = defaultdict(
+            lambda: defaultdict(set)
+        )
+
+    def add(self, unit_id: int, path: str, cohort: int) -> None:
+        value = self._applied.held(path)[cohort]
+        if value:
+            meant = self._meanings.of(value)
+            self._values[meant] = value
+            self._units[meant][unit_id].add(cohort)
+
+    def groups(self) -> list[tuple[Value, Cohorts]]:
+        return [(self._values[meant], by_cohorts(units)) for meant, units in self._units.items()]
 
 
 class _Now:

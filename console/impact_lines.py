@@ -68,8 +68,10 @@ TURNS = {
     ),
     Turn.STAYS_ON_BEHALF: Turning(
         lambda count: ngettext(
-            "address keeps saying “on behalf of”: it has no server of its own that works",
-            "addresses keep saying “on behalf of”: they have no server of their own that works",
+            "address keeps saying “on behalf of”: it has no server of its own that works and may "
+            "be used",
+            "addresses keep saying “on behalf of”: they have no server of their own that works and "
+            "may be used",
             count,
         )
     ),

@@ -1,5 +1,6 @@
 """What has reached the accounts at and below a unit, by unit and cohort."""
 
+import json
 from collections import defaultdict
 from typing import Any
 
@@ -7,9 +8,14 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import AccountCount, OrgUnit
 from accounts.models.people import EXPRESS_COHORT, cohort_count
-from policies.models import DEFAULTS, AppliedPolicy
+from delivery.route_changes import any_of
+from policies.guardrails import merge
+from policies.models import DEFAULTS, AppliedPolicy, Setting
 
 Value = dict[str, Any]
+# Units by their cohorts. Few different ones, for most units are at the same wave: so what is asked
+# with them stays short.
+Cohorts = dict[frozenset[int], list[int]]
 
 
 class Applied:
@@ -57,3 +63,31 @@ def accounts_below(unit: OrgUnit) -> QuerySet[AccountCount, tuple[int, str, int,
     """Unit, its path, cohort and number of accounts."""
     rows = AccountCount.objects.filter(unit__path__startswith=unit.path, accounts__gt=0)
     return rows.values_list("unit_id", "unit__path", "cohort", "accounts")
+
+
+class Meanings:
+    """Values as text that is equal where they mean the same; each object is looked at once."""
+
+    def __init__(self, setting: str) -> None:
+        self._merges = setting == Setting.GATEWAY_GUARDRAILS
+        self._known: dict[int, str] = {}
+
+    def of(self, value: Value) -> str:
+        if id(value) not in self._known:
+            whole: Any = merge([("", 0, value)]).as_value() if self._merges else value
+            self._known[id(value)] = json.dumps(whole, sort_keys=True)
+        return self._known[id(value)]
+
+
+def by_cohorts(units: dict[int, set[int]]) -> Cohorts:
+    found: defaultdict[frozenset[int], list[int]] = defaultdict(list)
+    for unit_id, cohorts in units.items():
+        found[frozenset(cohorts)].append(unit_id)
+    return dict(found)
+
+
+def accounts_in(cohorts: Cohorts, prefix: str = "") -> Q:
+    return any_of(
+        Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": each})
+        for each, units in cohorts.items()
+    )

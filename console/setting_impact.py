@@ -1,21 +1,27 @@
 """Whom an unsaved value would reach, for all settings but the first."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Count, Q, QuerySet
 
 from accounts.models import OrgUnit, User
-from console.reached import Applied, Value, accounts_below
+from console.reached import (
+    Applied,
+    Cohorts,
+    Meanings,
+    Value,
+    accounts_below,
+    accounts_in,
+    by_cohorts,
+)
 from delivery.models import OutboxMessage
 from delivery.route_changes import any_of
 from policies.guardrails import Guardrail, Guardrails, merge
-from policies.models import Setting
 from policies.services import database_now
 from sendas.models import SendAs
 
@@ -38,13 +44,10 @@ class Group:
 
     now: Value
     then: Value
-    units: dict[frozenset[int], list[int]]
+    units: Cohorts
 
     def accounts(self, prefix: str = "") -> Q:
-        return any_of(
-            Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": cohorts})
-            for cohorts, units in self.units.items()
-        )
+        return accounts_in(self.units, prefix)
 
 
 class Forbidden(NamedTuple):
@@ -175,7 +178,7 @@ def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> Set
     """What saving the value (None: inherit) for the unit would change. Three queries."""
     now = Applied(unit, setting)
     then = now.with_value(unit, value)
-    meanings = _Meanings(setting)
+    meanings = Meanings(setting)
     values: dict[tuple[str, str], tuple[Value, Value]] = {}
     reached: defaultdict[tuple[str, str], defaultdict[int, set[int]]] = defaultdict(
         lambda: defaultdict(set)
@@ -193,32 +196,10 @@ def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> Set
         setting=setting,
         value=value,
         counted_at=database_now(),
-        groups=[Group(*values[meant], _by_cohorts(units)) for meant, units in reached.items()],
+        groups=[Group(*values[meant], by_cohorts(units)) for meant, units in reached.items()],
         accounts=accounts[True],
         accounts_same=accounts[False],
     )
-
-
-class _Meanings:
-    """Values as text that is equal where they mean the same; each object is looked at once."""
-
-    def __init__(self, setting: str) -> None:
-        self._merges = setting == Setting.GATEWAY_GUARDRAILS
-        self._known: dict[int, str] = {}
-
-    def of(self, value: Value) -> str:
-        if id(value) not in self._known:
-            whole: Any = _guardrails(value).as_value() if self._merges else value
-            self._known[id(value)] = json.dumps(whole, sort_keys=True)
-        return self._known[id(value)]
-
-
-def _by_cohorts(units: dict[int, set[int]]) -> dict[frozenset[int], list[int]]:
-    """Few different ones, for most units are at the same wave: what is asked stays short."""
-    found: defaultdict[frozenset[int], list[int]] = defaultdict(list)
-    for unit_id, cohorts in units.items():
-        found[frozenset(cohorts)].append(unit_id)
-    return dict(found)
 
 
 def accounts_of(impact: SettingImpact) -> QuerySet[User]:

@@ -24,8 +24,11 @@ from django.db.models import (
     OuterRef,
     Q,
     QuerySet,
+    TextField,
     Value,
 )
+from django.db.models.functions import Concat
+from django.db.models.lookups import In
 
 from accounts.models import Domain
 from delivery.routing import (
@@ -38,11 +41,15 @@ from delivery.routing import (
     RouteKind,
     decide,
 )
+from policies.guardrails import Guardrails
 from policies.models import GatewayFailure
 from sendas.models import Approval, SendAs
 from smtp.client import Security, Server
 
 _ADDRESS = "somebody@elsewhere.example"
+# All that a guardrail looks at.
+_SERVER = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
+_SEPARATOR = " "
 _SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
 
 
@@ -67,17 +74,20 @@ class Gain(NamedTuple):
 class AddressClass(NamedTuple):
     """All that the decision knows of a send-as address, its account's policy apart.
 
-    But for what guardrails say of its server, which is not asked here.
-    `suspended` says it of the account, `lapsed` of the address.
+    `suspended` says it of the account, `lapsed` of the address; `barred` of its server, which a
+    guardrail forbids, or an administrator has refused or not approved yet.
     """
 
     suspended: bool
     verified: bool
     lapsed: bool
     has_gateway: bool
-    unapproved: bool
+    barred: bool
     works: bool
     wiped: bool
+
+    def but_barred(self) -> Q:
+        return Q(**{name: value for name, value in self._asdict().items() if name != "barred"})
 
     def turn(self, gain: Gain) -> Turn | None:
         return _turn(
@@ -86,7 +96,8 @@ class AddressClass(NamedTuple):
         )
 
     def _answer(self, *, allowed: bool, on_failure: GatewayFailure) -> Route | Refusal:
-        approval = Approval.REFUSED if self.unapproved else Approval.NOT_NEEDED
+        # Whatever bars a server, the answer is the same as for a refused one.
+        approval = Approval.REFUSED if self.barred else Approval.NOT_NEEDED
         gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped, approval)
         outside = OutsideAddress(self.verified, gateway if self.has_gateway else None, self.lapsed)
         account = AccountSnapshot(
@@ -109,9 +120,9 @@ def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
     return Turn.ON_BEHALF if now.kind == RouteKind.GATEWAY else Turn.STAYS_ON_BEHALF
 
 
-def count_turns(addresses: QuerySet[SendAs], gain: Gain) -> Counter[Turn]:
+def count_turns(addresses: QuerySet[SendAs], gain: Gain, barred: Q) -> Counter[Turn]:
     """How many of these addresses take each turn: one query."""
-    found = with_class(addresses).values_list(*AddressClass._fields).annotate(Count("pk"))
+    found = with_class(addresses, barred).values_list(*AddressClass._fields).annotate(Count("pk"))
     turns: Counter[Turn] = Counter()
     for *known, count in found.order_by():
         if turn := AddressClass(*known).turn(gain):
@@ -121,7 +132,12 @@ def count_turns(addresses: QuerySet[SendAs], gain: Gain) -> Counter[Turn]:
 
 def takes(turn: Turn, gain: Gain) -> Q:
     """The condition for addresses, with their class, that take that turn."""
-    return any_of(Q(**known._asdict()) for known in _classes() if known.turn(gain) == turn)
+    taking = [known for known in _classes() if known.turn(gain) == turn]
+    # One condition on `barred` for all classes of each kind: it can be long.
+    return any_of(
+        Q(barred=barred) & any_of(known.but_barred() for known in taking if known.barred == barred)
+        for barred in (False, True)
+    )
 
 
 def any_of(conditions: Iterable[Q]) -> Q:
@@ -138,8 +154,27 @@ def _classes() -> Iterator[AddressClass]:
     )
 
 
-def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
-    """With the fields of AddressClass, as delivery/services.py reads them for one account."""
+def barred_by(guardrails: Guardrails, addresses: QuerySet[SendAs]) -> Q:
+    """The condition for those of the addresses whose server these guardrails bar: one query."""
+    servers = addresses.filter(smtp_msa__isnull=False).values_list(*_SERVER).distinct()
+    forbidden = [
+        _SEPARATOR.join(map(str, (domain, host, port, security)))
+        for domain, host, port, security in servers.order_by()
+        if guardrails.forbidding(domain=domain, host=host, port=port, security=security)
+    ]
+    fields = [part for name in _SERVER for part in (F(name), Value(_SEPARATOR))][:-1]
+    server = Concat(*fields, output_field=TextField())
+    barred = Q(In(server, forbidden)) if forbidden else Q(pk=None)
+    if guardrails.needs_approval:
+        barred |= Q(smtp_msa__approval=Approval.WAITING)
+    return barred
+
+
+def with_class(addresses: QuerySet[SendAs], barred: Q) -> QuerySet[Any]:
+    """With the fields of AddressClass, as delivery/services.py reads them for one account.
+
+    `barred`: which servers guardrails bar, for these addresses.
+    """
     domain = Func(OuterRef("send_as_email"), Value("[^@]*$"), function="SUBSTRING")
     inside = Exists(Domain.objects.filter(name=domain))
     return addresses.exclude(verification_status="").annotate(
@@ -148,7 +183,7 @@ def with_class(addresses: QuerySet[SendAs]) -> QuerySet[Any]:
         lapsed=_is(Q(suspended_at__isnull=False)),
         # A domain that became the organisation's own has no gateways any more.
         has_gateway=_is(Q(smtp_msa__isnull=False) & ~Q(inside)),
-        unapproved=_is(Q(smtp_msa__isnull=False, smtp_msa__approval=Approval.REFUSED)),
+        barred=_is(Q(smtp_msa__isnull=False) & (Q(smtp_msa__approval=Approval.REFUSED) | barred)),
         works=_is(Q(smtp_msa__refused_at=None, smtp_msa__wiped_at=None)),
         wiped=_is(Q(smtp_msa__wiped_at__isnull=False)),
     )

@@ -16,7 +16,15 @@ from delivery.routing import Route, decide
 from delivery.services import load_account, load_settings
 from policies.models import GatewayFailure, PolicyChange
 from sendas.models import Approval, SendAs, SmtpMsa
-from tests.console.rows import OFF, apply_waves, count_queries, create_units, save_value, text_of
+from tests.console.rows import (
+    OFF,
+    apply_waves,
+    count_queries,
+    create_units,
+    save_value,
+    set_guardrails,
+    text_of,
+)
 from tests.delivery.outbox import put
 from tests.policies.test_gateway_failure import choose
 
@@ -124,8 +132,12 @@ def test_the_routes_told_are_those_of_the_decision(
     client, super_admin, organisation, addresses, allowed, choice
 ):
     """Each address's decision before, and after the change has really reached everybody."""
+    apply_waves(choose(super_admin, organisation.root, {"choice": choice.value}), 13)
+    assert_told_as_decided(client, super_admin, organisation, allowed=allowed)
+
+
+def assert_told_as_decided(client, super_admin, organisation, *, allowed):
     root = organisation.root
-    apply_waves(choose(super_admin, root, {"choice": choice.value}), 13)
     before = save_value(user=super_admin, unit=root, value={"allowed": not allowed})
     apply_waves(before, 13)
     client.force_login(super_admin)
@@ -141,6 +153,39 @@ def test_the_routes_told_are_those_of_the_decision(
     # Whose mail is refused on either way, for another reason, is in no list.
     turned = {address: ways for address, ways in turned.items() if set(ways) != {"stopped"}}
     assert told == turned
+
+
+RAILS = {
+    "host": {"servers": {"allowed": ["*.good.example"], "denied": []}},
+    "domain": {"domains": {"allowed": [], "denied": ["partnerdomain.com"]}},
+    "encryption": {"connection": {"ports": [465], "least_tls": "1.2", "tls_from_start": True}},
+    "approval": {"approval": {"needed": True}},
+    "limits": {"addresses": {"most": 5}},
+}
+
+
+@pytest.mark.parametrize("rails", RAILS.values(), ids=RAILS)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_guardrails_are_counted_as_the_decision_asks_them(
+    client, super_admin, organisation, owner, colleague, addresses, allowed, rails
+):
+    """One unit has them, the other not."""
+    add_address(owner, "waiting@partnerdomain.com")
+    of_owner = SmtpMsa.objects.filter(send_as__send_as_email="waiting@partnerdomain.com")
+    of_owner.update(approval=Approval.WAITING)
+    good = add_address(owner, "good@good.example")
+    SmtpMsa.objects.filter(send_as=good).update(host="s.good.example", port=465)
+    secure = add_address(owner, "secure@good.example")
+    SmtpMsa.objects.filter(send_as=secure).update(port=465, security_mode="ssl")
+    add_address(create_person(organisation.sales), "free@partnerdomain.com")
+    set_guardrails(super_admin, organisation.partner_desk, rails)
+    assert_told_as_decided(client, super_admin, organisation, allowed=allowed)
+
+
+def create_person(unit):
+    return create_user(
+        actor=SYSTEM, primary_address="person@yourdomain.com", name="Person", unit=unit
+    )
 
 
 def decisions():
