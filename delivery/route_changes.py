@@ -27,7 +27,6 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.functions import Concat
 from django.db.models.lookups import In
 
 from accounts.models import Domain
@@ -49,7 +48,6 @@ from smtp.client import Security, Server
 _ADDRESS = "somebody@elsewhere.example"
 # All that a guardrail looks at.
 _SERVER = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
-_SEPARATOR = " "
 _SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
 
 
@@ -158,12 +156,13 @@ def barred_by(guardrails: Guardrails, addresses: QuerySet[SendAs]) -> Q:
     """The condition for those of the addresses whose server these guardrails bar: one query."""
     servers = addresses.filter(smtp_msa__isnull=False).values_list(*_SERVER).distinct()
     forbidden = [
-        _SEPARATOR.join(map(str, (domain, host, port, security)))
+        " ".join(map(str, (domain, host, port, security)))
         for domain, host, port, security in servers.order_by()
         if guardrails.forbidding(domain=domain, host=host, port=port, security=security)
     ]
-    fields = [part for name in _SERVER for part in (F(name), Value(_SEPARATOR))][:-1]
-    server = Concat(*fields, output_field=TextField())
+    server = Func(
+        *_SERVER, template="(%(expressions)s)", arg_joiner=" || ' ' || ", output_field=TextField()
+    )
     barred = Q(In(server, forbidden)) if forbidden else Q(pk=None)
     if guardrails.needs_approval:
         barred |= Q(smtp_msa__approval=Approval.WAITING)
