@@ -4,13 +4,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from delivery.database import Database
 from delivery.routing import Route, RouteKind
 from delivery.sign_in import GatewaySignIns, is_refusal
 from sendas.services.outbound_gateway import smart_host_sign_in
 from sendas.upstream import open_relay, open_smart_host
-from smtp.client import Connection, SmtpFailure
+from smtp.client import Connection, Server, SmtpFailure
 from smtp.pool import ConnectionPool
 from smtp.session import Body
 
@@ -37,7 +38,7 @@ class Upstreams:
         self._pools = {
             # Apart, so that servers which people named can't take the places of our own.
             RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
-            RouteKind.GATEWAY: ConnectionPool(),
+            RouteKind.GATEWAY: ConnectionPool(server_of=server_of),
         }
         self._opening: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._trouble: dict[Hashable, Trouble] = {}
@@ -100,9 +101,22 @@ async def open_outbound_gateway(route: Route, database: Database) -> Connection:
     return await open_smart_host(route.server, credential)
 
 
-def pool_key(route: Route) -> tuple[Hashable, ...]:
+class PoolKey(NamedTuple):
     """Never by host or recipient: two people with one host must not share a session."""
-    return (route.kind, route.server, route.credential_id, route.least_tls)
+
+    kind: RouteKind
+    server: Server
+    credential_id: UUID | None
+    least_tls: str
+
+
+def pool_key(route: Route) -> PoolKey:
+    return PoolKey(route.kind, route.server, route.credential_id, route.least_tls)
+
+
+def server_of(key: PoolKey) -> str:
+    """By what a pool of gateways is bounded: no provider that stalls takes all places."""
+    return key.server.host
 
 
 def is_refused_password(failure: SmtpFailure, route: Route) -> bool:

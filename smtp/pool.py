@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from smtp.client import Connection
 from smtp.failure import FailureKind, SmtpFailure, Step
@@ -13,12 +13,21 @@ Opener = Callable[[], Awaitable[Connection]]
 Acquired = Literal["kept", "new"]
 
 
-class ConnectionPool:
-    """At most `per_key` connections of one key and `total` of all, idle ones included.
+class _Kept(NamedTuple):
+    """Whose an idle connection is, and what closes it in the end."""
 
-    A key stands for one credential on one route; what it is made of is the caller's business.
-    `idle` is how long an unused connection is kept, `wait` how long to wait for a free place, in
-    seconds. `on_acquire` hears which kind of connection was acquired.
+    key: Hashable
+    timer: asyncio.TimerHandle
+
+
+class ConnectionPool:
+    """At most `per_key` connections of one key, `per_server` of one server and `total` of all, idle
+    ones included: a server that stalls leaves room for the others.
+
+    A key stands for one credential on one route; what it is made of is the caller's business, and
+    `server_of` says which server it leads to. `idle` is how long an unused connection is kept,
+    `wait` how long to wait for a free place, in seconds. `on_acquire` hears which kind of
+    connection was acquired.
     Belongs to one event loop.
     """
 
@@ -26,19 +35,24 @@ class ConnectionPool:
         self,
         *,
         per_key: int = 10,
-        total: int = 200,
+        per_server: int = 100,
+        total: int = 400,
         idle: float = 30.0,
         wait: float = 30.0,
+        server_of: Callable[[Any], Hashable] = lambda key: key,
         on_acquire: Callable[[Acquired], None] | None = None,
     ) -> None:
         self._per_key = per_key
+        self._per_server = per_server
+        self._server_of = server_of
         self._total = total
         self._idle_seconds = idle
         self._wait_seconds = wait
         self._on_acquire = on_acquire or (lambda _kind: None)
         self._idle: dict[Hashable, list[Connection]] = {}
-        self._timers: dict[Connection, asyncio.TimerHandle] = {}
+        self._kept: dict[Connection, _Kept] = {}  # the longest idle first
         self._places: Counter[Hashable] = Counter()
+        self._at_server: Counter[Hashable] = Counter()
         self._waiters: deque[tuple[Hashable, asyncio.Future[None]]] = deque()
         self._closed = False
 
@@ -85,9 +99,10 @@ class ConnectionPool:
         """Give back what was acquired; kept if it is fit for another message."""
         if connection.reusable and not self._closed:
             self._idle.setdefault(key, []).append(connection)
-            self._timers[connection] = asyncio.get_running_loop().call_later(
-                self._idle_seconds, self._expire, key, connection
+            timer = asyncio.get_running_loop().call_later(
+                self._idle_seconds, self._expire, connection
             )
+            self._kept[connection] = _Kept(key, timer)
         else:
             connection.close()
             self._free(key)
@@ -96,9 +111,8 @@ class ConnectionPool:
     async def close(self) -> None:
         """Close the idle connections now, the others when they are released."""
         self._closed = True
-        for key, connections in list(self._idle.items()):
-            for connection in list(connections):
-                self._expire(key, connection)
+        for connection in list(self._kept):
+            self._expire(connection)
         await asyncio.sleep(0)  # lets the transports close
 
     async def _start(
@@ -137,7 +151,7 @@ class ConnectionPool:
         """The connection used last, for it is the least likely to have timed out."""
         while connections := self._idle.get(key):
             connection = connections[-1]
-            self._forget_idle(key, connection)
+            self._forget_idle(connection)
             if connection.reusable:
                 return connection
             connection.close()
@@ -146,18 +160,32 @@ class ConnectionPool:
 
     def _reserve(self, key: Hashable) -> bool:
         """Take a place for a new connection, if need be that of an idle one."""
-        if self._places[key] >= self._per_key:
-            if not self._idle.get(key):
+        if not self._has_room(key):
+            oldest = self._replaceable(key)
+            if oldest is None:
                 return False
-            self._expire(key, self._idle[key][0])
-        elif self._places.total() >= self._total:
-            if not self._timers:
-                return False
-            oldest = next(iter(self._timers))
-            owner = next(name for name, kept in self._idle.items() if oldest in kept)
-            self._expire(owner, oldest)
+            self._expire(oldest)
         self._places[key] += 1
+        self._at_server[self._server_of(key)] += 1
         return True
+
+    def _has_room(self, key: Hashable) -> bool:
+        return (
+            self._places[key] < self._per_key
+            and self._at_server[self._server_of(key)] < self._per_server
+            and self._places.total() < self._total
+        )
+
+    def _replaceable(self, key: Hashable) -> Connection | None:
+        """The connection that has been idle longest of those whose end makes room."""
+        if self._places[key] >= self._per_key:
+            return next(iter(self._idle.get(key, ())), None)
+        server = self._server_of(key)
+        is_full = self._at_server[server] >= self._per_server
+        for connection, kept in self._kept.items():
+            if not is_full or self._server_of(kept.key) == server:
+                return connection
+        return None
 
     async def _wait(self, key: Hashable, deadline: float) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -179,27 +207,30 @@ class ConnectionPool:
         """Let the first one that could go on try again."""
         for entry in self._waiters:
             key, waiter = entry
-            if not waiter.done() and (self._idle.get(key) or self._places[key] < self._per_key):
+            if not waiter.done() and (self._has_room(key) or self._replaceable(key)):
                 self._waiters.remove(entry)
                 waiter.set_result(None)
                 return
 
-    def _expire(self, key: Hashable, connection: Connection) -> None:
-        self._forget_idle(key, connection)
+    def _expire(self, connection: Connection) -> None:
+        key = self._forget_idle(connection)
         connection.close()
         self._free(key)
         self._wake()
 
-    def _forget_idle(self, key: Hashable, connection: Connection) -> None:
-        self._timers.pop(connection).cancel()
+    def _forget_idle(self, connection: Connection) -> Hashable:
+        key, timer = self._kept.pop(connection)
+        timer.cancel()
         self._idle[key].remove(connection)
         if not self._idle[key]:
             del self._idle[key]
+        return key
 
     def _free(self, key: Hashable) -> None:
-        self._places[key] -= 1
-        if not self._places[key]:
-            del self._places[key]
+        for places, name in ((self._places, key), (self._at_server, self._server_of(key))):
+            places[name] -= 1
+            if not places[name]:
+                del places[name]
 
 
 def _is_stale(failure: SmtpFailure) -> bool:

@@ -20,6 +20,7 @@ from delivery.log import DeliveryLog
 from delivery.relay import Relay
 from delivery.routing import RouteKind
 from delivery.sign_in import GatewaySignIns
+from delivery.upstreams import server_of
 from delivery.watch import RuleWatch
 from smtp.pool import Acquired, ConnectionPool
 from smtp.server import SmtpServer
@@ -75,7 +76,9 @@ async def serve(*, shared: bool = False) -> None:
         RouteKind.DEFAULT: ConnectionPool(
             per_key=RELAY_CONNECTIONS, on_acquire=_counter(RouteKind.DEFAULT)
         ),
-        RouteKind.GATEWAY: ConnectionPool(on_acquire=_counter(RouteKind.GATEWAY)),
+        RouteKind.GATEWAY: ConnectionPool(
+            server_of=server_of, on_acquire=_counter(RouteKind.GATEWAY)
+        ),
     }
     accounts = AccountCache(watch, accounts_link)
     sign_ins = GatewaySignIns(database, load=GatewayCredentials(accounts_link).load)

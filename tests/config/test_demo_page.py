@@ -237,6 +237,6 @@ def test_the_newest_mail_to_an_address_is_one_click_away(client, owner, keep):
     keep("ours", Subject="Newest", number=2)
     newest = reverse("demo_newest")
     shown = client.get(newest, {"to": "claire@customer.example"}).content.decode()
-    assert "Newest</h1>" in shown
+    assert "Newest" in shown
     assert "The body." in shown
     assert client.get(newest, {"to": "nobody@customer.example"}).url == reverse("demo")

@@ -26,7 +26,7 @@ SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every tw
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 # What the pages of an account say: to administrators as a heading, to its user as a line.
-MAY = ("It may use own servers", "Own SMTP servers are allowed on your account since")
+MAY = ("It may use own servers", "Outside addresses may use their own SMTP servers, since")
 MAY_NOT = (
     "It may not use own servers, and nothing is on its way that changes this",
     "Own SMTP servers are off for your account: all its mail leaves by our servers.",

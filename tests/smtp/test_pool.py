@@ -170,6 +170,32 @@ def test_places_are_bounded_and_waited_for(run: Run, authority: Authority) -> No
     run(dialogue())
 
 
+def test_a_full_server_leaves_room_for_the_others(run: Run, authority: Authority) -> None:
+    async def dialogue() -> None:
+        pool = ConnectionPool(
+            per_server=2, total=4, wait=0.3, server_of=lambda key: key.partition("@")[2]
+        )
+        async with playing(willing) as theatre:
+            open_connection = opener(theatre, authority)
+            first = await pool.acquire("one@stalled", open_connection)
+            await pool.acquire("two@stalled", open_connection)
+            with pytest.raises(SmtpFailure) as caught:
+                await pool.acquire("three@stalled", open_connection)
+            assert caught.value.step is Step.POOL
+            # Who waits stands in nobody's way, and gets the place of a connection that is idle.
+            waits = asyncio.create_task(pool.acquire("three@stalled", open_connection))
+            await asyncio.sleep(0)
+            other = await pool.acquire("four@other", open_connection)
+            pool.release("four@other", other)
+            assert not waits.done()
+            pool.release("one@stalled", first)
+            assert (await waits).reusable
+            assert not first.reusable
+            assert other.reusable
+
+    run(dialogue())
+
+
 def test_a_waiter_gets_the_connection_that_is_released(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         pool = ConnectionPool(per_key=1)
