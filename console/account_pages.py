@@ -20,14 +20,21 @@ from console.access import (
     administered_accounts,
     administered_units,
 )
-from console.account_rules import rules_of, unused_of
 from console.forms import AccountForm
 from console.row_number import row_number
 from console.unit_setting import GATEWAY
+from console.unused_servers import unused_of
 from delivery.templatetags.routes import routes_of
 from policies.models import AppliedPolicy, GatewayPolicy
-from policies.services import Forecast, apply_now_to_account, forecast, forecasts
-from policies.words import value_in_words
+from policies.rules import rules_of
+from policies.services import (
+    Forecast,
+    Step,
+    apply_now_to_account,
+    forecasts,
+    forecasts_by_account,
+)
+from policies.words import Value, turn_in_words, value_in_words
 from sendas.services.acceptance import Acceptance, judge_list
 from sendas.services.addresses import ListedAddress, list_addresses
 
@@ -35,8 +42,19 @@ ACCOUNTS_PER_PAGE = 50
 
 
 class ListedAccount(NamedTuple):
+    """`forecast` is that of own servers; `waits` whether anything is on its way, of any setting."""
+
     user: User
     forecast: Forecast
+    waits: bool
+
+
+class StepRow(NamedTuple):
+    """A step with the value that it sets for its unit, and with what then holds for the account."""
+
+    step: Step
+    sets: str
+    then: str
 
 
 class UnitRow(NamedTuple):
@@ -66,14 +84,17 @@ def account_list(request: AdminRequest) -> HttpResponse:
         accounts = accounts.filter(primary_address__gt=after)
     rows = list(accounts[: ACCOUNTS_PER_PAGE + 1])
     shown = rows[:ACCOUNTS_PER_PAGE]
-    told = forecasts(shown, GATEWAY)
+    told = forecasts_by_account(shown)
     more: dict[str, str | int] = {
         "q": search,
         "unit": unit.pk if unit else "",
         "after": shown[-1].primary_address if shown else "",
     }
     context = {
-        "accounts": [ListedAccount(user, told[user.pk]) for user in shown],
+        "accounts": [
+            ListedAccount(user, told[user.pk].of[GATEWAY], bool(told[user.pk].steps))
+            for user in shown
+        ],
         "search": search,
         "unit": unit,
         "after": after,
@@ -94,14 +115,20 @@ def _list_url(query: dict[str, str | int]) -> str:
 
 
 def account_page(request: AdminRequest, user: User) -> HttpResponse:
-    told = forecast(user, GATEWAY)
+    told = forecasts(user)
+    own_servers = told.of[GATEWAY]
     routes = routes_of(user)
     context = {
-        **_shown(user, told),
-        "units": _way_up(user, told),
+        **_shown(user, told.hurried),
+        "told": own_servers,
+        "value": value_in_words(GATEWAY, own_servers.value),
+        "steps": _in_words(told.steps),
+        "units": _way_up(user, own_servers),
         "routes": routes,
-        "unused": unused_of(routes if told.allowed else routes_of(user, gateways_allowed=True)),
-        "rules": rules_of(user),
+        "unused": unused_of(
+            routes if own_servers.allowed else routes_of(user, gateways_allowed=True)
+        ),
+        "rules": [rule for rule in rules_of(told) if rule.setting != GATEWAY],
         "outside": _outside(user),
         "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],
     }
@@ -109,20 +136,28 @@ def account_page(request: AdminRequest, user: User) -> HttpResponse:
     return render(request, template, context)
 
 
-def _shown(user: User, told: Forecast) -> dict[str, Any]:
+def _shown(user: User, hurried: list[Step]) -> dict[str, Any]:
     return {
         "account": user,
-        "told": told,
-        "value": _("On") if told.allowed else _("Off"),
-        "steps": [(step, _own(step.change.new)) for step in told.steps],
         "cohorts": cohort_count(),
         "is_express": user.cohort == EXPRESS_COHORT,
-        "can_hurry": told.waits and user.cohort != EXPRESS_COHORT,
+        "can_hurry": bool(hurried) and user.cohort != EXPRESS_COHORT,
     }
 
 
-def _own(value: dict[str, Any] | None) -> str:
-    return _("Inherit") if value is None else value_in_words(GATEWAY, value)
+def _in_words(steps: list[Step]) -> list[StepRow]:
+    return [
+        StepRow(
+            step=step,
+            sets=_own(step.change.setting, step.change.new),
+            then=turn_in_words(step.change.setting, step.before, step.value),
+        )
+        for step in steps
+    ]
+
+
+def _own(setting: str, value: Value | None) -> str:
+    return _("Inherit") if value is None else value_in_words(setting, value)
 
 
 def _way_up(user: User, told: Forecast) -> list[UnitRow]:
@@ -137,9 +172,9 @@ def _way_up(user: User, told: Forecast) -> list[UnitRow]:
     return [
         UnitRow(
             unit=unit,
-            saved=_own(saved[unit.pk].value) if unit.pk in saved else "",
+            saved=_own(GATEWAY, saved[unit.pk].value) if unit.pk in saved else "",
             saved_version=saved[unit.pk].version if unit.pk in saved else None,
-            applied=_own(applied[unit.pk].value) if unit.pk in applied else "",
+            applied=_own(GATEWAY, applied[unit.pk].value) if unit.pk in applied else "",
             applied_version=applied[unit.pk].version if unit.pk in applied else None,
             decides=unit.pk == decider,
         )
@@ -178,9 +213,10 @@ def account_apply_now_page(request: AdminRequest, user: User) -> HttpResponse:
 
 
 def _ask(request: AdminRequest, user: User, form: AccountForm, why: str = "") -> HttpResponse:
-    told = forecast(user, GATEWAY)
+    hurried = forecasts(user).hurried
     context = {
-        **_shown(user, told),
+        **_shown(user, hurried),
+        "steps": _in_words(hurried),
         "form": form,
         "why": why,
         "path": [

@@ -22,8 +22,9 @@ from delivery.ladder import ladder
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
 from delivery.policy_trail import deciding_change, policy_trail
-from policies.models import Setting
-from policies.services import Step, applied_value, forecast
+from policies.rules import Rule, rules_of
+from policies.services import Step, forecasts
+from policies.words import turn_in_words
 from sendas.models import SendAs
 
 # The words for `Delivery.times`, in the order of a message.
@@ -216,37 +217,48 @@ class OutboxMessageAdmin(SupportAdmin):
             self.message_user(request, told % left, messages.WARNING)
 
 
-def _step_in_words(step: Step) -> str:
-    value = _("On") if step.allowed else _("Off")
-    names = {"change": step.change.pk, "value": value}
-    if step.at is None:
-        return _("Change %(change)d, paused; then %(value)s") % names
-    return _("Change %(change)d by %(time)s; then %(value)s") % {
-        **names,
-        "time": clock_time(step.at),
+def _rule_in_words(rule: Rule) -> str:
+    names = {
+        "rule": rule.label,
+        "value": rule.text,
+        "unit": rule.unit,
+        "version": rule.version,
     }
+    if not rule.unit:
+        return _("%(rule)s: %(value)s, by default") % names
+    return _("%(rule)s: %(value)s, decided for %(unit)s, version %(version)d") % names
+
+
+def _step_in_words(step: Step) -> str:
+    change = step.change
+    names = {
+        "change": change.pk,
+        "setting": change.get_setting_display(),
+        "value": turn_in_words(change.setting, step.before, step.value),
+    }
+    if step.at is None:
+        return _("%(setting)s, change %(change)d, paused; then %(value)s") % names
+    names["time"] = clock_time(step.at)
+    if step.is_scheduled:
+        return _("%(setting)s, change %(change)d, scheduled, by %(time)s; then %(value)s") % names
+    return _("%(setting)s, change %(change)d by %(time)s; then %(value)s") % names
 
 
 class AccountAdmin(UserAdmin):
     """The account with what the apps above it know: its policy, its addresses, its mail."""
 
-    fields = (*UserAdmin.fields, "gateways", "on_its_way", "addresses", "mail")
+    fields = (*UserAdmin.fields, "rules", "on_its_way", "addresses", "mail")
 
-    @admin.display(description=gettext_lazy("per-user outbound gateways now"))
-    def gateways(self, user: User) -> str:
-        applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
-        if applied.unit is None:
-            return _("Off by default: no unit above sets it")
-        value = _("On") if applied.allowed else _("Off")
-        names = {"value": value, "unit": applied.unit.name, "version": applied.version}
-        return _("%(value)s, decided for %(unit)s, version %(version)d") % names
+    @admin.display(description=gettext_lazy("settings now"))
+    def rules(self, user: User) -> str:
+        lines = [(_rule_in_words(rule),) for rule in rules_of(forecasts(user))]
+        return format_html_join("", "<div>{}</div>", lines)
 
     @admin.display(description=gettext_lazy("on its way to the account"))
     def on_its_way(self, user: User) -> str:
-        """Every change that is still to come, with its time and the answer from then on."""
-        steps = forecast(user, Setting.PER_USER_OUTBOUND_GATEWAY).steps
-        lines = [(page_of(step.change), _step_in_words(step)) for step in steps]
-        return format_html_join("; ", '<a href="{}">{}</a>', lines)
+        """Every change that is still to come, with its time and what holds from then on."""
+        lines = [(page_of(step.change), _step_in_words(step)) for step in forecasts(user).steps]
+        return format_html_join("", '<div><a href="{}">{}</a></div>', lines)
 
     @admin.display(description=gettext_lazy("send-as addresses"))
     def addresses(self, user: User) -> str:

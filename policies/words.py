@@ -18,6 +18,16 @@ def value_in_words(setting: str, value: Value) -> str:
     return IN_WORDS[setting](value)
 
 
+def turn_in_words(setting: str, before: Value, after: Value) -> str:
+    """What holds from then on; of guardrails only those that change."""
+    if setting != Setting.GATEWAY_GUARDRAILS:
+        return value_in_words(setting, after)
+    changed = {
+        guardrail: after[guardrail] for guardrail in after if after[guardrail] != before[guardrail]
+    }
+    return value_in_words(setting, changed) if changed else _("as before")
+
+
 def value_in_brief(setting: str, value: Value) -> str:
     """A word or two, where many values stand below each other."""
     if setting == Setting.OUTBOUND_GATEWAY:

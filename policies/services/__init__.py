@@ -26,7 +26,15 @@ from policies.services.effective import (
     saved_value,
 )
 from policies.services.express import apply_now_to_account, return_express_guests
-from policies.services.forecast import LATE, Forecast, Step, forecast, forecasts
+from policies.services.forecast import (
+    LATE,
+    Forecast,
+    Forecasts,
+    Step,
+    forecast,
+    forecasts,
+    forecasts_by_account,
+)
 from policies.services.starting import start_due_changes
 from policies.services.waves import (
     Progress,
@@ -40,6 +48,7 @@ __all__ = [
     "LATE",
     "Effective",
     "Forecast",
+    "Forecasts",
     "Progress",
     "StalePolicyError",
     "Step",
@@ -56,6 +65,7 @@ __all__ = [
     "database_now",
     "forecast",
     "forecasts",
+    "forecasts_by_account",
     "inherited_guardrails",
     "inherited_value",
     "newest_change",

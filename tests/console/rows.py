@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -12,30 +13,58 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import OrgUnit, User
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.directory import create_unit
-from policies.models import PolicyChange, Setting
+from policies.models import GatewayFailure, PolicyChange, Setting
 from policies.services import change_policy
 from tests.policies.rows import apply_wave
 
 GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON: dict[str, Any] = {"allowed": True}
 OFF: dict[str, Any] = {"allowed": False}
+# A value of each other setting, and how pages tell it.
+OTHER_SETTINGS: list[tuple[Setting, dict[str, Any], str]] = [
+    (
+        Setting.GATEWAY_GUARDRAILS,
+        {"servers": {"allowed": [], "denied": ["smtp.forbidden.example"]}},
+        "not smtp.forbidden.example",
+    ),
+    (
+        Setting.OUTBOUND_GATEWAY,
+        {
+            "server": {
+                "host": "archive.example",
+                "port": 25,
+                "security_mode": "none",
+                "credential_id": None,
+            }
+        },
+        "archive.example:25 without encryption",
+    ),
+    (
+        Setting.GATEWAY_FAILURE,
+        {"choice": GatewayFailure.HOLD.value},
+        "Hold it and try again",
+    ),
+]
 
 
 def save_value(
     *,
     user: User,
     unit: OrgUnit,
+    setting: str = GATEWAY,
     value: dict[str, Any] | None = ON,
     based_on: int = 0,
     reason: str = "",
+    starts_at: datetime | None = None,
 ) -> PolicyChange:
     change = change_policy(
         actor=Actor(user),
         unit=unit,
-        setting=GATEWAY,
+        setting=setting,
         value=value,
         based_on=based_on,
         reason=reason,
+        starts_at=starts_at,
     )
     assert change is not None
     return change

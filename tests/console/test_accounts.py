@@ -1,6 +1,9 @@
 """Finding an account, and why its gateways are as they are."""
 
 import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -9,11 +12,13 @@ from django.urls import reverse
 from accounts.models import OrgUnit, User
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import create_user, move_user
-from policies.services import pause
+from policies.models import Setting
+from policies.services import database_now, forecasts, pause
 from sendas.models import SmtpMsa
 from tests.conftest import Organisation
 from tests.console.rows import (
     OFF,
+    OTHER_SETTINGS,
     apply_waves,
     count_queries,
     save_value,
@@ -188,6 +193,63 @@ def test_applied_now_the_account_has_everything_and_the_page_says_so_before(
     assert "There is nothing to apply" in text_of(client.get(page_of(late, "console:account_now")))
 
 
+@pytest.mark.parametrize(("setting", "value", "told"), OTHER_SETTINGS)
+def test_a_change_of_any_other_setting_is_told_and_taken(
+    setting: Setting,
+    value: Any,
+    told: str,
+    client: Client,
+    super_admin: User,
+    late: User,
+    organisation: Organisation,
+) -> None:
+    client.force_login(super_admin)
+    change = save_value(user=super_admin, unit=organisation.sales, setting=setting, value=value)
+    apply_waves(change, 1)
+    response = client.get(page_of(late))
+    words = unescape(text_of(response))
+    assert "Nothing: it has every change of its units." not in words
+    assert b"every 5s" in response.content
+    row = rf"Sets [^|]*{told} {setting.label} Reaches it [^|]+ Holds then [^|]*{told}"
+    assert re.search(row, words)
+    assert re.search(rf"On its way {told} by [^|]*\d\d:\d\d", words)
+    assert "It may not use own servers, and nothing is on its way that changes this" in words
+    assert "Other changes" in text_of(client.get(reverse(LIST), {"q": "user"}))
+    dialog = page_of(late, "console:account_now")
+    assert dialog in response.content.decode()
+    assert re.search(row, unescape(text_of(client.get(dialog))))
+    pause(actor=Actor(super_admin), change=change, based_on=0)
+    words = unescape(text_of(client.get(page_of(late))))
+    assert "Next wave Not before its change is resumed" in words
+    assert f"On its way {told} Paused" in words
+    answer = client.post(dialog, {"unit_id": late.unit_id}, follow=True)
+    words = unescape(text_of(answer))
+    assert "has everything that was on its way to it." in words
+    assert f"Value {told} Decided for Sales version 1 On its way No change" in words
+    assert "Nothing: it has every change of its units." in words
+
+
+def test_what_is_only_scheduled_is_told_but_not_taken(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    setting, value, told = OTHER_SETTINGS[0]
+    tomorrow = database_now() + timedelta(days=1)
+    by = {"user": super_admin, "unit": organisation.sales}
+    later = save_value(**by, setting=setting, value=value, starts_at=tomorrow)
+    response = client.get(page_of(late))
+    assert f"On its way {told} scheduled, by" in text_of(response)
+    assert page_of(late, "console:account_now") not in response.content.decode()
+    now = save_value(**by)
+    apply_waves(now, 1)
+    html = client.get(page_of(late, "console:account_now")).content.decode()
+    assert reverse("console:rollout", args=[now.pk]) in html
+    assert reverse("console:rollout", args=[later.pk]) not in html
+    client.post(page_of(late, "console:account_now"), {"unit_id": late.unit_id})
+    late.refresh_from_db()
+    assert [step.change for step in forecasts(late).steps] == [later]
+
+
 def test_an_account_that_was_moved_meanwhile_is_left_alone(
     client: Client, super_admin: User, late: User, organisation: Organisation
 ) -> None:
@@ -221,6 +283,8 @@ def test_the_number_of_queries_does_not_grow_with_accounts_or_changes(
     make_accounts(organisation.partner_desk, range(10, 20))
     save_value(user=super_admin, unit=organisation.root, value=OFF)
     save_value(user=super_admin, unit=organisation.partner_desk)
+    for setting, value, _told in OTHER_SETTINGS:
+        save_value(user=super_admin, unit=organisation.sales, setting=setting, value=value)
     assert counts() == ten
 
 

@@ -1,11 +1,15 @@
+import re
 import uuid
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
+from accounts.services.audit import Actor
 from delivery.models import Delivery, DeliveryRecipient
 from delivery.routing import Explanation, Rule
-from tests.console.rows import apply_waves, save_value
+from policies.services import pause, resume
+from tests.console.rows import OTHER_SETTINGS, apply_waves, save_value
 from tests.sendas.conftest import make_send_as
 from tests.support import assert_only_to_be_read, count_queries, page_of, read
 
@@ -125,7 +129,7 @@ def test_an_account_leads_to_its_addresses_and_deliveries_and_tells_its_policy(
     send_as = make_send_as(owner)
     client.force_login(support)
     html = read(client, page_of(owner))
-    assert "Off by default" in html
+    assert "Per-user outbound gateways: Off, by default" in html
     assert f'<a href="{page_of(send_as)}">{send_as.send_as_email}</a>' in html
     mail = f"{page_of(delivery, 'changelist')}?account__id__exact={owner.pk}"
     assert f'href="{mail}"' in html
@@ -134,6 +138,41 @@ def test_an_account_leads_to_its_addresses_and_deliveries_and_tells_its_policy(
     assert page_of(other) not in listed
     apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
     assert "On, decided for Sales, version 1" in read(client, page_of(owner))
+
+
+@pytest.mark.parametrize(("setting", "value", "words"), OTHER_SETTINGS)
+def test_an_account_tells_what_holds_and_what_comes_of_every_setting(
+    setting, value, words, client, support, owner, super_admin, organisation
+):
+    type(owner).objects.filter(pk=owner.pk).update(cohort=12)
+    change = save_value(user=super_admin, unit=organisation.sales, setting=setting, value=value)
+    client.force_login(support)
+    coming = (
+        rf"{page_of(change)}\W+{setting.label}, change {change.pk} by [^;]+; then [^<]*{words}<"
+    )
+    html = unescape(read(client, page_of(owner)))
+    assert re.search(coming, html)
+    assert f"{words}, decided for" not in html
+    pause(actor=Actor(super_admin), change=change, based_on=0)
+    assert f"change {change.pk}, paused; then" in read(client, page_of(owner))
+    resume(actor=Actor(super_admin), change=change, based_on=1)
+    apply_waves(change, 13)
+    html = unescape(read(client, page_of(owner)))
+    assert f"{words}, decided for Sales, version 1" in html
+    assert page_of(change) not in html
+
+
+def test_an_account_costs_the_same_queries_with_more_changes(
+    client, support, owner, super_admin, organisation
+):
+    client.force_login(support)
+    save_value(user=super_admin, unit=organisation.sales)
+    read(client, page_of(owner))
+    one = count_queries(client, page_of(owner))
+    for unit in (organisation.root, organisation.sales, organisation.partner_desk):
+        for setting, value, _words in OTHER_SETTINGS:
+            save_value(user=super_admin, unit=unit, setting=setting, value=value)
+    assert count_queries(client, page_of(owner)) == one
 
 
 def test_strangers_are_sent_away(client, stranger, delivery):

@@ -13,15 +13,15 @@ GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
 
 
-def save(admin, unit, value, *, based_on=None, reason="", after=None):
+def save(admin, unit, value, *, setting=GATEWAY, based_on=None, reason="", after=None):
     """Save, based on the newest version unless told otherwise; `after`: for that time from now."""
     if based_on is None:
-        policy = GatewayPolicy.objects.filter(unit=unit).first()
+        policy = GatewayPolicy.objects.filter(unit=unit, setting=setting).first()
         based_on = policy.version if policy else 0
     return change_policy(
         actor=Actor(admin),
         unit=unit,
-        setting=GATEWAY,
+        setting=setting,
         value=value,
         based_on=based_on,
         reason=reason,

@@ -7,8 +7,21 @@ from accounts.models import AuditEvent, User
 from accounts.models.people import EXPRESS_COHORT
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import move_user
-from policies.services import apply_now_to_account, forecast, pause, return_express_guests, undo
+from policies.models import Setting
+from policies.rules import rules_of
+from policies.services import (
+    apply_now_to_account,
+    forecast,
+    forecasts,
+    forecasts_by_account,
+    pause,
+    return_express_guests,
+    undo,
+)
+from tests.console.rows import OTHER_SETTINGS
 from tests.policies.rows import GATEWAY, MINUTES, OFF, ON, allowed, apply_due, let_pass, save
+
+GUARDRAILS = Setting.GATEWAY_GUARDRAILS
 
 
 @pytest.fixture
@@ -174,3 +187,40 @@ def test_a_forecast_costs_the_same_queries_with_more_changes(
     user = User.objects.select_related("unit").get(pk=account.pk)
     with django_assert_num_queries(6):
         forecast(user, GATEWAY)
+    for setting, value, _words in OTHER_SETTINGS:
+        save(super_admin, organisation.sales, value, setting=setting)
+    with django_assert_num_queries(6):
+        assert len(forecasts_by_account([user, super_admin])[user.pk].hurried) >= 4
+
+
+def test_of_every_setting_the_steps_stand_in_order_of_time(super_admin, account, organisation):
+    later = save(super_admin, organisation.root, ON, after=90 * MINUTES)
+    changes = [
+        save(super_admin, organisation.sales, value, setting=setting)
+        for setting, value, _words in OTHER_SETTINGS
+    ]
+    pause(actor=Actor(super_admin), change=changes[0], based_on=0)
+    told = forecasts(account)
+    assert [step.change for step in told.steps] == [*changes[1:], later, changes[0]]
+    assert [step.change for step in told.hurried] == [*changes[1:], changes[0]]
+    for setting, value, _words in OTHER_SETTINGS[1:]:
+        assert told.of[setting].turn.value == value
+    assert told.of[GATEWAY].turn.change == later
+    assert not told.of[GATEWAY].allowed
+
+
+def test_guardrails_of_several_units_are_told_merged(super_admin, account, organisation):
+    approval, few = {"approval": {"needed": True}}, {"addresses": {"most": 2}}
+    save(super_admin, organisation.root, approval, setting=GUARDRAILS)
+    let_pass(60 * MINUTES)
+    apply_due()
+    save(super_admin, organisation.sales, few, setting=GUARDRAILS)
+    told = forecast(account, GUARDRAILS)
+    assert (told.value["approval"], told.value["addresses"]["most"]) == ({"needed": True}, 99)
+    assert (told.turn.value["approval"], told.turn.value["addresses"]) == (
+        {"needed": True},
+        {"most": 2},
+    )
+    coming = {rule.label: (rule.unit, rule.then) for rule in rules_of(forecasts(account))}
+    assert coming["Approval"] == ("yourdomain.com", "")
+    assert coming["Addresses per person"] == ("", "at most 2")
