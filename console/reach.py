@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from accounts.models import AccountCount, OrgUnit
 from accounts.models.directory import lineage
+from console.unit_tree import MOST_SHOWN
 from policies.models import GatewayPolicy, PolicyChange
 from policies.words import value_in_brief
 
@@ -25,10 +26,14 @@ class UnitCount(NamedTuple):
 
 @dataclass
 class Reach:
-    """Accounts by cohort; and by unit: its own first, then each unit below with all below that."""
+    """Accounts by cohort; and by unit: its own first, then each unit below with all below that.
+
+    `more_units` are below as well, but too many to be listed.
+    """
 
     by_cohort: Counter[int] = field(default_factory=Counter)
     by_unit: list[UnitCount] = field(default_factory=list)
+    more_units: int = 0
     have_it: int = 0
 
     @property
@@ -53,10 +58,12 @@ def reach_of(change: PolicyChange, unit: OrgUnit | None, applied: set[int]) -> R
             continue
         accounts[row] += count
     reach.have_it = have_it.total()
+    below = OrgUnit.objects.get_children(unit)[:MOST_SHOWN]
     reach.by_unit = [
         UnitCount(row, accounts[row.path], have_it[row.path], own.get(row.path, ""))
-        for row in [unit, *OrgUnit.objects.get_children(unit)]
+        for row in [unit, *below]
     ]
+    reach.more_units = max(unit.numchild - MOST_SHOWN, 0)
     return reach
 
 

@@ -142,6 +142,24 @@ def test_units_with_a_value_of_their_own_are_no_part_of_the_rollout(
     assert "Partner desk 1 Own value, Off · not part of this rollout" in words
 
 
+def test_of_units_too_many_to_read_the_number_is_told(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    OrgUnit.objects.bulk_create(
+        OrgUnit(
+            path=OrgUnit._get_path(organisation.sales.path, 3, step), depth=3, name=f"Team {step}"
+        )
+        for step in range(2, 252)
+    )
+    OrgUnit.objects.filter(pk=organisation.sales.pk).update(numchild=251)
+    change = save_value(user=super_admin, unit=organisation.sales)
+    client.force_login(super_admin)
+    words = text_of(client.get(page_of(change)))
+    assert "Team 200 0" in words
+    assert "Team 201" not in words
+    assert "51 more units" in words
+
+
 def test_while_it_rolls_out_the_page_asks_again_and_then_no_more(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:
