@@ -142,9 +142,7 @@ def test_a_stopped_server_is_told_with_its_reply(page, gateway):
         ("our_servers", "leaves by our servers on behalf of user@yourdomain.com"),
     ],
 )
-def test_a_stopped_server_is_told_with_what_becomes_of_the_mail(
-    page, gateway, owner, choice, told
-):
+def test_a_stopped_server_is_told_with_what_becomes_of_the_mail(page, gateway, owner, choice, told):
     AppliedPolicy.objects.create(
         cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
         value={"choice": choice}, version=1,
