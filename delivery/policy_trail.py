@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from policies.models import PolicyChange, Setting
+from django.db.models import Q
+
+from policies.models import PolicyChange, RolloutWave, Setting
+from policies.services import database_now
 
 
 class PolicyTrail(NamedTuple):
     """`deciding_unit` is "" for the default. `change`: None where history does not tell.
 
-    `reached_at`: when the change's wave reached the account's cohort.
+    `reached_at`: when the change's wave reached the account's cohort. `coming`: the wave of a newer
+    change that was saved, but had not reached the cohort then; the decision went by the old rule.
     """
 
     allowed: bool
@@ -20,10 +24,11 @@ class PolicyTrail(NamedTuple):
     cohort: int
     change: PolicyChange | None
     reached_at: datetime | None
+    coming: RolloutWave | None
 
 
 def policy_trail(explanation: Mapping[str, Any], *, before: datetime | None = None) -> PolicyTrail:
-    """For an explanation of now, or as a delivery keeps it from `before`. Two queries."""
+    """For an explanation of now, or as a delivery keeps it from `before`. Three queries."""
     change = deciding_change(explanation, before=before)
     wave = change.waves.filter(cohort=explanation["cohort"]).first() if change else None
     return PolicyTrail(
@@ -34,7 +39,24 @@ def policy_trail(explanation: Mapping[str, Any], *, before: datetime | None = No
         cohort=explanation["cohort"],
         change=change,
         reached_at=wave.applied_at if wave else None,
+        coming=_coming_wave(explanation, before or database_now()),
     )
+
+
+def _coming_wave(explanation: Mapping[str, Any], at: datetime) -> RolloutWave | None:
+    """Of the newest change for the account's unit or one above it, up to the one that decided."""
+    paths = _paths_to(explanation)
+    above = [path for path in paths if path in _deciding_paths(explanation)][:1]
+    waves = RolloutWave.objects.filter(
+        Q(applied_at=None) | Q(applied_at__gt=at),
+        Q(superseded_at=None) | Q(superseded_at__gt=at),
+        cohort=explanation["cohort"],
+        change__setting=Setting.PER_USER_OUTBOUND_GATEWAY,
+        change__unit_path__in=paths[paths.index(above[0]) :] if above else paths,
+        change__version__isnull=False,
+        change__starts_at__lte=at,
+    )
+    return waves.select_related("change").order_by("-change_id").first()
 
 
 def deciding_change(
@@ -45,15 +67,20 @@ def deciding_change(
     An explanation keeps the deciding unit by its name and the account's unit by its path, as both
     were then: the change is the one saved for a unit of that name on that path.
     """
-    names = str(explanation.get("unit", "")).split(" › ")
-    paths = [
-        " › ".join(names[: depth + 1])
-        for depth, name in enumerate(names)
-        if name == explanation.get("deciding_unit")
-    ]
     changes = PolicyChange.objects.filter(
         setting=Setting.PER_USER_OUTBOUND_GATEWAY,
-        unit_path__in=paths,
+        unit_path__in=_deciding_paths(explanation),
         version=explanation.get("version", 0),
     )
     return (changes.filter(created_at__lte=before) if before else changes).first()
+
+
+def _paths_to(explanation: Mapping[str, Any]) -> list[str]:
+    """The account's unit and those above it, the root first."""
+    names = str(explanation.get("unit", "")).split(" › ")
+    return [" › ".join(names[: depth + 1]) for depth in range(len(names))]
+
+
+def _deciding_paths(explanation: Mapping[str, Any]) -> list[str]:
+    deciding = explanation.get("deciding_unit")
+    return [path for path in _paths_to(explanation) if path.split(" › ")[-1] == deciding]

@@ -168,6 +168,31 @@ def test_a_message_has_a_page_that_says_why_it_went_its_way(client, super_admin,
     assert client.get(reverse("console:message", args=[delivery.pk])).status_code == 200
 
 
+def test_a_message_by_the_old_rule_is_marked_as_that(client, super_admin, organisation, owner):
+    """SAFETY of rollouts: what was saved, but had not reached the account's cohort."""
+    add_address(owner, OUTSIDE)
+    client.force_login(super_admin)
+    save_value(user=super_admin, unit=organisation.support_unit)  # not above the account
+    before = keep_delivery(owner, before=timedelta())
+
+    def words(delivery):
+        return text_of(client.get(reverse("console:message", args=[delivery.pk])))
+
+    assert "By the old rule" not in words(before)
+    change = save_value(user=super_admin, unit=organisation.sales)
+    old = keep_delivery(owner, before=timedelta())
+    told = f"By the old rule Change {change.pk}, saved at"
+    assert told in words(old)
+    assert f"had not reached cohort {owner.cohort} yet." in words(old)
+    assert "It did at" not in words(old)
+    apply_waves(change, 13)
+    new = keep_delivery(owner, before=timedelta())
+    assert told in words(old)
+    assert "It did at" in words(old)
+    assert "By the old rule" not in words(new)
+    assert "By the old rule" not in words(before)
+
+
 def test_a_message_refused_before_a_route_was_asked_for_has_no_ladder(client, super_admin, owner):
     delivery = keep_delivery(
         owner, owner.primary_address, explanation={}, state=Delivery.State.REFUSED, route="",
