@@ -10,7 +10,9 @@ from policies.services.actions import (
     undo,
 )
 from policies.services.changes import (
+    MovedUnitError,
     StalePolicyError,
+    UnitGoneError,
     change_policies,
     change_policy,
     newest_change,
@@ -49,9 +51,11 @@ __all__ = [
     "Effective",
     "Forecast",
     "Forecasts",
+    "MovedUnitError",
     "Progress",
     "StalePolicyError",
     "Step",
+    "UnitGoneError",
     "applied_cohorts",
     "applied_guardrails",
     "applied_value",

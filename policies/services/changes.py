@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -34,6 +35,18 @@ class StalePolicyError(Exception):
         self.newest = newest
 
 
+class MovedUnitError(Exception):
+    """The unit stands elsewhere than the administrator saw it; `unit` is as it is now."""
+
+    def __init__(self, unit: OrgUnit) -> None:
+        super().__init__(unit)
+        self.unit = unit
+
+
+class UnitGoneError(ValidationError):
+    pass
+
+
 def change_policy(
     *,
     actor: Actor,
@@ -43,14 +56,16 @@ def change_policy(
     based_on: int,
     reason: str = "",
     starts_at: datetime | None = None,
+    seen_path: str | None = None,
 ) -> PolicyChange | None:
     """Save a value (None: inherit) for a unit; it starts at once, or at `starts_at`.
 
-    `based_on` is the version that the administrator saw, 0 where there was none. Returns None, and
-    writes nothing, where the unit already has that value, unless it is for later: who knows what
-    the unit has then. Raises PermissionDenied for somebody who does not administer the unit,
-    StalePolicyError where `based_on` is no longer the newest, ValidationError where the unit is
-    gone or the time has passed.
+    `based_on` is the version that the administrator saw, 0 where there was none; `seen_path` the
+    path of the unit then, None where that is not known. Returns None, and writes nothing, where the
+    unit already has that value, unless it is for later: who knows what the unit has then. Raises
+    PermissionDenied for somebody who does not administer the unit, UnitGoneError, MovedUnitError,
+    StalePolicyError where `based_on` is no longer the newest, ValidationError where the time has
+    passed.
     """
     changes = change_policies(
         actor=actor,
@@ -59,6 +74,7 @@ def change_policy(
         value=value,
         reason=reason,
         starts_at=starts_at,
+        seen_paths={} if seen_path is None else {unit.pk: seen_path},
     )
     return changes[0] if changes else None
 
@@ -71,16 +87,21 @@ def change_policies(
     value: dict[str, Any] | None,
     reason: str = "",
     starts_at: datetime | None = None,
+    seen_paths: Mapping[int, str] = MappingProxyType({}),
 ) -> list[PolicyChange]:
     """As change_policy for many units: for all of them, or for none where one can't be changed.
 
-    `based_on` holds for each unit, by its id, the version that was seen. Returns the changes, in
-    the order of the units' ids. As many statements for a thousand units as for one.
+    `based_on` holds for each unit, by its id, the version that was seen, `seen_paths` the path,
+    where that is known. Returns the changes, in the order of the units' ids. As many statements for
+    a thousand units as for one.
     """
     if setting == Setting.GATEWAY_GUARDRAILS and value is not None:
         check_guardrails(value)
     with transaction.atomic():
         units = lock_units(actor, based_on)
+        for unit in units:
+            if seen_paths.get(unit.pk, unit.path) != unit.path:
+                raise MovedUnitError(unit)
         saved = saved_of(units, setting)
         for unit in units:
             if saved[unit.pk].version != based_on[unit.pk]:
@@ -110,7 +131,7 @@ def lock_units(actor: Actor, unit_ids: Collection[int]) -> list[OrgUnit]:
     locked = OrgUnit.objects.select_for_update(no_key=True).filter(pk__in=unit_ids)
     units = list(locked.order_by("pk"))
     if len(units) < len(unit_ids):
-        raise ValidationError(_("This unit no longer exists, so nothing was changed."))
+        raise UnitGoneError(_("This unit no longer exists, so nothing was changed."))
     rights = rights_of(actor.user) if actor.user else NOTHING
     if not all(rights.reach(unit.path, Privilege.MAIL_SETTINGS) for unit in units):
         raise PermissionDenied(_("You don't administer this unit."))

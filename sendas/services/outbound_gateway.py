@@ -53,6 +53,7 @@ def change_outbound_gateway(
     based_on: int,
     reason: str = "",
     starts_at: datetime | None = None,
+    seen_path: str | None = None,
 ) -> PolicyChange | None:
     """Name the server, None for the installation's relay; it is tried out before it is saved.
 
@@ -78,6 +79,7 @@ def change_outbound_gateway(
             based_on=based_on,
             reason=reason,
             starts_at=starts_at,
+            seen_path=seen_path,
         )
 
 

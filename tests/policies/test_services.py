@@ -14,7 +14,9 @@ from accounts.services.directory import create_unit, move_unit
 from accounts.services.people import move_user
 from policies.models import AppliedPolicy, GatewayPolicy, PolicyChange, RolloutWave, Setting
 from policies.services import (
+    MovedUnitError,
     StalePolicyError,
+    UnitGoneError,
     applied_value,
     apply_waves,
     change_policy,
@@ -30,7 +32,7 @@ GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
 
 
-def change(admin, unit, value, *, based_on=None, reason=""):
+def change(admin, unit, value, *, based_on=None, reason="", seen_path=None):
     """Save, based on the newest version unless told otherwise."""
     if based_on is None:
         policy = GatewayPolicy.objects.filter(unit=unit).first()
@@ -42,6 +44,7 @@ def change(admin, unit, value, *, based_on=None, reason=""):
         value=value,
         based_on=based_on,
         reason=reason,
+        seen_path=seen_path,
     )
 
 
@@ -90,6 +93,23 @@ def test_a_change_based_on_an_older_version_overwrites_nothing(super_admin, orga
     assert refused.value.newest == first
     assert saved_value(organisation.sales, GATEWAY).value == ON
     assert PolicyChange.objects.count() == 1
+
+
+def test_a_unit_that_stands_elsewhere_than_it_was_seen_is_left_as_it_is(super_admin, organisation):
+    desk = organisation.partner_desk
+    there = move_unit(actor=SYSTEM, unit=desk, parent=organisation.support_unit).path
+    with pytest.raises(MovedUnitError) as refused:
+        change(super_admin, desk, ON, seen_path=desk.path)
+    assert refused.value.unit.path == there
+    assert not PolicyChange.objects.exists()
+    assert change(super_admin, desk, ON, seen_path=there)
+
+
+def test_a_unit_that_is_gone_is_told_from_a_time_that_has_passed(super_admin, organisation):
+    OrgUnit.objects.get(pk=organisation.partner_desk.pk).delete()
+    with pytest.raises(UnitGoneError):
+        change(super_admin, organisation.partner_desk, ON, based_on=0)
+    assert not PolicyChange.objects.exists()
 
 
 def test_a_version_that_nobody_has_seen_yet_is_stale_too(super_admin, organisation):
