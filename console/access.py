@@ -18,6 +18,7 @@ from accounts.models import OrgUnit, Privilege, RoleAssignment, User
 from accounts.requests import SignedInRequest
 from accounts.second_factor import lead_to_second_factor
 from accounts.services.rights import Rights, rights_of
+from console.seen_unit import seen_unit
 from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave
 
@@ -25,7 +26,10 @@ P = ParamSpec("P")
 
 
 class AdminRequest(SignedInRequest):
-    """`administered`: the paths of the topmost units that this page is about, at least one."""
+    """`administered`: the paths of the topmost units that this page is about, at least one.
+
+    None where a form came too late, see for_unit_savers.
+    """
 
     rights: Rights
     administered: list[str]
@@ -38,6 +42,20 @@ GuardedView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 def for_administrators(view: View[P]) -> GuardedView[P]:
     """Let in who has the privilege *mail settings* somewhere; to others there is no such page."""
     return _guarded(view, lambda rights: rights.paths(Privilege.MAIL_SETTINGS))
+
+
+def for_unit_savers(view: View[P]) -> GuardedView[P]:
+    """As for_administrators; but who has lost the privilege meanwhile gets his form back.
+
+    Who administers nothing at all any more has to prove that it was made for him.
+    """
+
+    def is_lost_form(request: HttpRequest, rights: Rights, unit_id: int | None) -> bool:
+        if request.method != "POST" or unit_id is None:
+            return False
+        return bool(rights.paths()) or seen_unit(request, unit_id) is not None
+
+    return _guarded(view, lambda rights: rights.paths(Privilege.MAIL_SETTINGS), is_lost_form)
 
 
 def for_report_readers(view: View[P]) -> GuardedView[P]:
@@ -54,20 +72,31 @@ def for_super_administrators(view: View[P]) -> GuardedView[P]:
     return _guarded(view, lambda rights: rights.paths() if rights.is_super else [])
 
 
-def _guarded(view: View[P], administered: Callable[[Rights], list[str]]) -> GuardedView[P]:
+def _guarded(
+    view: View[P],
+    administered: Callable[[Rights], list[str]],
+    admits: Callable[[HttpRequest, Rights, int | None], bool] = lambda *_of_form: False,
+) -> GuardedView[P]:
     @signed_in
     @wraps(view)
     def guarded(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         admin_request = cast("AdminRequest", request)
         admin_request.rights = rights_of(request.user)
         admin_request.administered = administered(admin_request.rights)
-        if not admin_request.administered:
+        unit_id = cast("int | None", kwargs.get("unit_id"))
+        if not admin_request.administered and not admits(request, admin_request.rights, unit_id):
             raise Http404
         if led := lead_to_second_factor(request):
             return led
         return view(admin_request, *args, **kwargs)
 
     return guarded
+
+
+def read_rights_again(request: AdminRequest) -> None:
+    """After units were moved: what is administered is known by paths."""
+    request.rights = rights_of(request.user)
+    request.administered = request.rights.paths(Privilege.MAIL_SETTINGS)
 
 
 def administered_units(request: AdminRequest) -> QuerySet[OrgUnit]:

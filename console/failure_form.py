@@ -84,7 +84,7 @@ class FailureForm(InheritableForm):
         untouched = "choice" not in self.fields and self.own is None
         return None if untouched and value == DEFAULTS[self.SETTING] else value
 
-    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+    def save(self, *, actor: Actor, unit: OrgUnit, seen_path: str | None) -> PolicyChange | None:
         return change_policy(
             actor=actor,
             unit=unit,
@@ -93,6 +93,7 @@ class FailureForm(InheritableForm):
             based_on=self.cleaned_data["based_on"],
             reason=self.cleaned_data["reason"],
             starts_at=self.cleaned_data["starts_at"],
+            seen_path=seen_path,
         )
 
     def is_saved_as(self, change: PolicyChange) -> bool:

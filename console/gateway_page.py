@@ -1,7 +1,8 @@
 """Per-user outbound gateways of one unit: the card that two pages show by one form."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpResponse
@@ -13,25 +14,48 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import OrgUnit
 from accounts.requests import actor_of
-from console.access import AdminRequest
+from console.access import AdminRequest, read_rights_again
 from console.forms import GatewayForm
 from console.impact import Impact, load_impact
 from console.impact_page import shown_impact
+from console.kept_form import kept_form, notice_of_lost, unknown_unit
 from console.other_settings import other_settings
 from console.rollout import Rollout
-from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
+from console.save_notices import (
+    Notice,
+    changed_by_other,
+    gone,
+    moved,
+    not_permitted,
+    nothing_changed,
+)
+from console.seen_unit import is_elsewhere, seen_field, seen_path, sign_unit
 from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
 from console.unit_setting import GATEWAY, UnitSetting, load_unit_setting
 from policies.models import PolicyChange
-from policies.services import StalePolicyError, change_policy
+from policies.services import MovedUnitError, StalePolicyError, UnitGoneError, change_policy
 
 
-class MailPage(NamedTuple):
+@dataclass(frozen=True)
+class MailPage:
     """One of the two pages. `section` is what its path calls the page above it."""
 
     view_name: str
     section: str | Promise
     title: str | Promise
+
+    do_not_call_in_templates: ClassVar[bool] = True
+
+    def __call__(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+        return gateway_page(request, self, unit)
+
+    def lost(
+        self, request: AdminRequest, unit_id: int, notice: Notice | None = None
+    ) -> HttpResponse:
+        """The answer to a form of a unit that is gone, or no longer administered."""
+        form = GatewayForm(load_unit_setting(unknown_unit()))
+        notice = notice or notice_of_lost(request, unit_id)
+        return kept_form(request, form, notice, self.title, _("What you chose is kept."))
 
 
 ADVANCED = MailPage(
@@ -55,6 +79,7 @@ class Shown(NamedTuple):
     saved: Rollout | None = None
     notice: Notice | None = None
     impact: Impact | None = None
+    seen_unit: str = ""
 
 
 def gateway_page(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
@@ -72,8 +97,28 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
     form = GatewayForm(setting, request.POST)
     if "see" in request.POST:
         return _see(request, page, setting, form)
+    if is_elsewhere(request, unit):
+        return _moved(request, page, unit)
     if not form.is_valid():
         return _answer(request, Shown(page, setting, form))
+    try:
+        return _store(request, page, setting, form)
+    except StalePolicyError as error:
+        if error.newest is None:
+            raise  # the form answers for that: it takes no version that was never saved
+        if _is_own_save(request, error.newest, form):
+            return _saved(page, unit, error.newest)
+        return _answer(request, _stale(request, page, unit, error.newest))
+    except ValidationError as refusal:
+        form.add_error("starts_at", refusal)
+        return _answer(request, Shown(page, setting, form))
+
+
+def _store(
+    request: AdminRequest, page: MailPage, setting: UnitSetting, form: GatewayForm
+) -> HttpResponse:
+    """What is left of the unit, and of the right to it, shows once its row is locked."""
+    unit = setting.unit
     try:
         change = change_policy(
             actor=actor_of(request),
@@ -83,18 +128,14 @@ def _save(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
             based_on=form.cleaned_data["based_on"],
             reason=form.cleaned_data["reason"],
             starts_at=form.cleaned_data["starts_at"],
+            seen_path=seen_path(request, unit.pk),
         )
-    except StalePolicyError as error:
-        if error.newest is None:
-            raise  # the form answers for that: it takes no version that was never saved
-        if _is_own_save(request, error.newest, form):
-            return _saved(page, unit, error.newest)
-        return _answer(request, _stale(request, page, unit, error.newest))
+    except MovedUnitError as error:
+        return _moved(request, page, error.unit)
     except PermissionDenied:
-        return _answer(request, Shown(page, setting, form, notice=not_permitted(unit)))
-    except ValidationError as refusal:
-        form.add_error("starts_at", refusal)
-        return _answer(request, Shown(page, setting, form))
+        return page.lost(request, unit.pk, not_permitted(unit.name))
+    except UnitGoneError:
+        return page.lost(request, unit.pk, gone(unit.name))
     if change is None:
         return _answer(request, Shown(page, setting, form, notice=nothing_changed(unit)))
     return _saved(page, unit, change)
@@ -134,14 +175,29 @@ def _stale(request: AdminRequest, page: MailPage, unit: OrgUnit, newest: PolicyC
     return Shown(page, setting, GatewayForm(setting, data), notice=changed_by_other(unit, newest))
 
 
+def _moved(request: AdminRequest, page: MailPage, unit: OrgUnit) -> HttpResponse:
+    """The choice as typed, now for the unit where it stands."""
+    read_rights_again(request)
+    setting = load_unit_setting(unit)
+    shown = Shown(
+        page,
+        setting,
+        GatewayForm(setting, request.POST),
+        notice=moved(unit, GATEWAY),
+        seen_unit=sign_unit(request.user, unit),
+    )
+    return _answer(request, shown)
+
+
 def _answer(request: AdminRequest, shown: Shown) -> HttpResponse:
-    page, setting, form, _saved, notice, impact = shown
+    page, setting, form, _saved, notice, impact, seen = shown
     unit = setting.unit
     other = ACCESS if page is ADVANCED else ADVANCED
     context = {
         **shown._asdict(),
         **unit_parts(request, page.view_name, unit, GATEWAY),
         **(shown_impact(impact) if impact else {}),
+        "seen_unit": seen or seen_field(request, unit),
         "path": [
             (_("Apps"), ""),
             (_("Suite"), ""),

@@ -188,7 +188,7 @@ class GuardrailsForm(forms.Form):
             value = {key: parts for key, parts in value.items() if parts != self.defaults[key]}
         return value or None
 
-    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+    def save(self, *, actor: Actor, unit: OrgUnit, seen_path: str | None) -> PolicyChange | None:
         return change_policy(
             actor=actor,
             unit=unit,
@@ -197,6 +197,7 @@ class GuardrailsForm(forms.Form):
             based_on=self.cleaned_data["based_on"],
             reason=self.cleaned_data["reason"],
             starts_at=self.cleaned_data["starts_at"],
+            seen_path=seen_path,
         )
 
     def refuse(self, refusal: Exception) -> None:

@@ -127,7 +127,7 @@ class OutboundForm(InheritableForm):
         known = own.get("credential_id") if host.username else None
         return {"server": {**server, "credential_id": 0 if is_new else known}}
 
-    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+    def save(self, *, actor: Actor, unit: OrgUnit, seen_path: str | None) -> PolicyChange | None:
         untouched = unit.is_root() and self.own is None and self.smart_host is None
         return change_outbound_gateway(
             actor=actor,
@@ -137,6 +137,7 @@ class OutboundForm(InheritableForm):
             based_on=self.cleaned_data["based_on"],
             reason=self.cleaned_data["reason"],
             starts_at=self.cleaned_data["starts_at"],
+            seen_path=seen_path,
         )
 
     def refuse(self, refusal: Exception) -> None:

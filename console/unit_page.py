@@ -17,9 +17,18 @@ from django.utils.translation import gettext_lazy
 from accounts.models import OrgUnit
 from accounts.requests import actor_of
 from accounts.services.audit import Actor
-from console.access import AdminRequest
+from console.access import AdminRequest, read_rights_again
+from console.kept_form import kept_form, notice_of_lost, unknown_unit
 from console.rollout import Rollout
-from console.save_notices import Notice, changed_by_other, not_permitted, nothing_changed
+from console.save_notices import (
+    Notice,
+    changed_by_other,
+    gone,
+    moved,
+    not_permitted,
+    nothing_changed,
+)
+from console.seen_unit import is_elsewhere, seen_field, seen_path, sign_unit
 from console.setting_impact import SettingImpact, load_setting_impact
 from console.setting_impact_lines import (
     setting_impact_file,
@@ -28,7 +37,7 @@ from console.setting_impact_lines import (
 )
 from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
 from policies.models import PolicyChange
-from policies.services import StalePolicyError
+from policies.services import MovedUnitError, StalePolicyError, UnitGoneError
 
 KEPT = gettext_lazy("What you typed is kept.")
 
@@ -46,7 +55,7 @@ class UnitForm(Protocol):
     def value(self) -> dict[str, Any] | None:
         """What would be saved, for counting what it changes."""
 
-    def save(self, *, actor: Actor, unit: OrgUnit) -> PolicyChange | None:
+    def save(self, *, actor: Actor, unit: OrgUnit, seen_path: str | None) -> PolicyChange | None:
         """Raises as policies.services.change_policy, or one of the page's `refusals`."""
 
     def is_saved_as(self, change: PolicyChange) -> bool:
@@ -86,24 +95,45 @@ class UnitPage:
         form = self.form(unit, request.POST)
         if "see" in request.POST:
             return self._see(request, unit, form)
+        if is_elsewhere(request, unit):
+            return self._moved(request, unit)
         if not form.is_valid():
             return self._answer(request, unit, Shown(form))
         try:
-            change = form.save(actor=actor_of(request), unit=unit)
+            return self._store(request, unit, form)
         except StalePolicyError as error:
             if error.newest is None:
                 raise  # the form answers for that: it takes no version that was never saved
             if error.newest.actor_id == request.user.pk and form.is_saved_as(error.newest):
                 return self._saved(unit, error.newest)  # the form was only sent twice
             return self._answer(request, unit, self._stale(request, unit, error.newest))
-        except PermissionDenied:
-            return self._answer(request, unit, Shown(form, notice=not_permitted(unit)))
         except self.refusals as refusal:
             form.refuse(refusal)
             return self._answer(request, unit, Shown(form))
+
+    def _store(self, request: AdminRequest, unit: OrgUnit, form: UnitForm) -> HttpResponse:
+        """What is left of the unit, and of the right to it, shows once its row is locked."""
+        try:
+            change = form.save(
+                actor=actor_of(request), unit=unit, seen_path=seen_path(request, unit.pk)
+            )
+        except MovedUnitError as error:
+            return self._moved(request, error.unit)
+        except PermissionDenied:
+            return self.lost(request, unit.pk, not_permitted(unit.name))
+        except UnitGoneError:
+            return self.lost(request, unit.pk, gone(unit.name))
         if change is None:
             return self._answer(request, unit, Shown(form, notice=nothing_changed(unit)))
         return self._saved(unit, change)
+
+    def lost(
+        self, request: AdminRequest, unit_id: int, notice: Notice | None = None
+    ) -> HttpResponse:
+        """The answer to a form of a unit that is gone, or no longer administered."""
+        form = self.form(unknown_unit(), None)
+        notice = notice or notice_of_lost(request, unit_id)
+        return kept_form(request, form, notice, self.title, self.kept)
 
     def _see(self, request: AdminRequest, unit: OrgUnit, form: UnitForm) -> HttpResponse:
         """The form as typed, with what saving it would change."""
@@ -136,6 +166,16 @@ class UnitPage:
         data["based_on"] = str(newest.version)
         return Shown(self.form(unit, data), notice=changed_by_other(unit, newest))
 
+    def _moved(self, request: AdminRequest, unit: OrgUnit) -> HttpResponse:
+        """What was typed, now for the unit where it stands."""
+        read_rights_again(request)
+        shown = Shown(
+            self.form(unit, request.POST),
+            notice=moved(unit, self.setting),
+            seen_unit=sign_unit(request.user, unit),
+        )
+        return self._answer(request, unit, shown)
+
     def _answer(self, request: AdminRequest, unit: OrgUnit, shown: "Shown") -> HttpResponse:
         parts = unit_parts(request, self.view_name, unit, self.setting)
         own_below = parts["own_below"]
@@ -143,6 +183,7 @@ class UnitPage:
             **shown._asdict(),
             **self.more(shown.form),
             **parts,
+            "seen_unit": shown.seen_unit or seen_field(request, unit),
             **(shown_setting_impact(shown.impact) if shown.impact else {}),
             "setting": self.setting,
             "page_title": self.title,
@@ -172,3 +213,4 @@ class Shown(NamedTuple):
     saved: Rollout | None = None
     notice: Notice | None = None
     impact: SettingImpact | None = None
+    seen_unit: str = ""

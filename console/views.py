@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -24,6 +24,7 @@ from console.access import (
     for_any_administrator,
     for_report_readers,
     for_super_administrators,
+    for_unit_savers,
     role_assignment,
     running_changes,
 )
@@ -34,7 +35,7 @@ from console.audit_page import audit_download, audit_page
 from console.change_actions import change_action_page, offered_actions
 from console.failing_servers_page import failing_on_overview, failing_servers_page
 from console.failure_page import failure_page
-from console.gateway_page import ACCESS, ADVANCED, gateway_page
+from console.gateway_page import ACCESS, ADVANCED, MailPage
 from console.guardrails_page import guardrails_page
 from console.help_pages import help_gateways
 from console.impact_page import impact_file, impact_page
@@ -46,6 +47,7 @@ from console.setting_pages import PAGES
 from console.settings_search import find_places
 from console.simulator_pages import message_page, simulator_page
 from console.stored_passwords_page import stored_passwords_page, wipe_page
+from console.unit_page import UnitPage
 from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
 from policies.models import GatewayPolicy, PolicyChange
@@ -127,34 +129,47 @@ def mail(request: AdminRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
-def mail_advanced(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
-    return gateway_page(request, ADVANCED, administered_unit(request, unit_id))
+@for_unit_savers
+def mail_advanced(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
+    return _of_unit(request, unit_id, ADVANCED)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
-def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpResponse:
-    return gateway_page(request, ACCESS, administered_unit(request, unit_id))
+@for_unit_savers
+def mail_access(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
+    return _of_unit(request, unit_id, ACCESS)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
+@for_unit_savers
 def guardrails(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
-    return guardrails_page(request, administered_unit(request, unit_id))
+    return _of_unit(request, unit_id, guardrails_page)
 
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
+@for_unit_savers
 def outbound_gateway(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
-    return outbound_page(request, administered_unit(request, unit_id))
+    return _of_unit(request, unit_id, outbound_page)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
+@for_unit_savers
 def gateway_failure(request: AdminRequest, unit_id: int | None = None) -> HttpResponseBase:
-    return failure_page(request, administered_unit(request, unit_id))
+    return _of_unit(request, unit_id, failure_page)
+
+
+def _of_unit(
+    request: AdminRequest, unit_id: int | None, page: MailPage | UnitPage
+) -> HttpResponseBase:
+    """Who posts a form of a unit that he can't change any more has it back as he typed it."""
+    try:
+        unit = administered_unit(request, unit_id)
+    except Http404:
+        if request.method != "POST" or unit_id is None:
+            raise
+        return page.lost(request, unit_id)
+    return page(request, unit)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
