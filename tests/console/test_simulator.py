@@ -12,6 +12,7 @@ from accounts.services.people import suspend_user
 from delivery.models import Delivery
 from delivery.routing import decide
 from delivery.services import load_account, load_settings
+from policies.models import PolicyChange
 from tests.console.rows import apply_waves, count_queries, save_value, text_of
 from tests.console.test_impact import add_address
 from tests.policies.test_gateway_failure import choose
@@ -169,28 +170,27 @@ def test_a_message_has_a_page_that_says_why_it_went_its_way(client, super_admin,
 
 
 def test_a_message_by_the_old_rule_is_marked_as_that(client, super_admin, organisation, owner):
-    """SAFETY of rollouts: what was saved, but had not reached the account's cohort."""
     add_address(owner, OUTSIDE)
     client.force_login(super_admin)
     save_value(user=super_admin, unit=organisation.support_unit)  # not above the account
-    before = keep_delivery(owner, before=timedelta())
+    change = save_value(user=super_admin, unit=organisation.sales)
+    half_an_hour_ago = timezone.now() - HOUR / 2
+    PolicyChange.objects.update(created_at=half_an_hour_ago, starts_at=half_an_hour_ago)
+    before, old = keep_delivery(owner), keep_delivery(owner, before=HOUR / 4)
 
     def words(delivery):
         return text_of(client.get(reverse("console:message", args=[delivery.pk])))
 
-    assert "By the old rule" not in words(before)
-    change = save_value(user=super_admin, unit=organisation.sales)
-    old = keep_delivery(owner, before=timedelta())
     told = f"By the old rule Change {change.pk}, saved at"
     assert told in words(old)
     assert f"had not reached cohort {owner.cohort} yet." in words(old)
     assert "It did at" not in words(old)
+    assert "By the old rule" not in words(before)
+    change.refresh_from_db()
     apply_waves(change, 13)
-    new = keep_delivery(owner, before=timedelta())
     assert told in words(old)
     assert "It did at" in words(old)
-    assert "By the old rule" not in words(new)
-    assert "By the old rule" not in words(before)
+    assert "By the old rule" not in words(keep_delivery(owner, before=timedelta()))
 
 
 def test_a_message_refused_before_a_route_was_asked_for_has_no_ladder(client, super_admin, owner):
