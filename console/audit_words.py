@@ -27,6 +27,7 @@ EVENTS: dict[str, str | Promise] = {
     "account_created": gettext_lazy("Account created"),
     "account_moved": gettext_lazy("Account moved to another unit"),
     "account_suspended": gettext_lazy("Account suspended"),
+    "account_renamed": gettext_lazy("Account renamed"),
     "account_restored": gettext_lazy("Account restored"),
     "alias_added": gettext_lazy("Alias added"),
     "alias_removed": gettext_lazy("Alias removed"),

@@ -18,6 +18,7 @@ from accounts.models.directory import OrgUnit, in_own_domains
 from smtp.address import normalise_address
 
 EXPRESS_COHORT = 0
+MAX_NAME = 200  # characters of an account's name
 
 
 def cohort_count() -> int:
@@ -56,7 +57,7 @@ class User(AbstractBaseUser):
         unique=True,
         error_messages={"unique": _("Another account has this address.")},
     )
-    name = models.CharField(_("name"), max_length=200)
+    name = models.CharField(_("name"), max_length=MAX_NAME)
     unit = models.ForeignKey(
         OrgUnit, on_delete=models.PROTECT, related_name="users", verbose_name=_("unit")
     )

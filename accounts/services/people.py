@@ -4,6 +4,8 @@ Who may change them: the administrators of their unit with the privilege *users*
 role of their own only super administrators.
 """
 
+import unicodedata
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
@@ -12,6 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.address_words import address_refusal
 from accounts.models import Alias, Domain, OrgUnit, Privilege, User
 from accounts.models.directory import path_names
+from accounts.models.people import MAX_NAME
 from accounts.services.audit import Actor, record_event
 from accounts.services.directory import lock_addresses, lock_roles
 from accounts.services.rights import demand_account, demand_privilege
@@ -22,8 +25,8 @@ from smtp.address import AddressError, normalise_address, split_address
 def create_user(
     *, actor: Actor, primary_address: str, name: str, unit: OrgUnit, password: str | None = None
 ) -> User:
-    """Raise ValidationError where the address is taken, or is none."""
-    address = _clean_address(primary_address)
+    """Raise ValidationError where the address is taken, or is none, and for an unfit name."""
+    address, name = clean_address(primary_address), clean_name(name)
     with transaction.atomic():
         demand_privilege(actor, unit, Privilege.USERS)
         _reserve_address(address)
@@ -32,6 +35,19 @@ def create_user(
         )
         record_event(actor, "account_created", address, unit=unit, new=path_names(unit))
     return user
+
+
+def rename_user(*, actor: Actor, user: User, name: str) -> None:
+    """Change what the person is called. Raise ValidationError for an unfit name."""
+    name = clean_name(name)
+    with transaction.atomic():
+        user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        demand_account(actor, user)
+        old, user.name = user.name, name
+        user.save(update_fields=["name"])
+        record_event(
+            actor, "account_renamed", user.primary_address, unit=user.unit, old=old, new=name
+        )
 
 
 def move_user(*, actor: Actor, user: User, unit: OrgUnit) -> None:
@@ -88,7 +104,7 @@ def add_alias(*, actor: Actor, user: User, address: str) -> Alias:
 
     Raise ValidationError where it lies outside them or is taken.
     """
-    address = _clean_address(address)
+    address = clean_address(address)
     if not Domain.objects.filter(name=split_address(address)[1]).exists():
         raise ValidationError(
             _(
@@ -134,11 +150,24 @@ def own_addresses(user: User) -> list[str]:
     return list(dict.fromkeys([*stated, *derived]))
 
 
-def _clean_address(address: str) -> str:
+def clean_address(address: str) -> str:
+    """As it is kept. Raise ValidationError for what is none."""
     try:
         return normalise_address(address)
     except AddressError as error:
         raise ValidationError(address_refusal(error)) from error
+
+
+def clean_name(name: str) -> str:
+    """As it is kept. Raise ValidationError for none, a long one, and control characters."""
+    name = name.strip()
+    if not name:
+        raise ValidationError(_("Give the account a name."))
+    if len(name) > MAX_NAME or any(unicodedata.category(each) == "Cc" for each in name):
+        raise ValidationError(
+            _("A name is one line of at most %(count)d characters.") % {"count": MAX_NAME}
+        )
+    return name
 
 
 def _reserve_address(address: str) -> None:

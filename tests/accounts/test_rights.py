@@ -86,6 +86,7 @@ def calls(actor: Actor, owner: User, organisation: Organisation) -> list:
             name="New",
             unit=organisation.sales,
         ),
+        lambda: people.rename_user(actor=actor, user=owner, name="Yuki Sato"),
         lambda: people.move_user(actor=actor, user=owner, unit=organisation.sales),
         lambda: people.add_alias(actor=actor, user=owner, address="tanaka@yourdomain.com"),
         lambda: people.remove_alias(actor=actor, alias=alias),
