@@ -48,11 +48,7 @@ def create_domain(
 
     An alias domain must be empty: its addresses belong to the accounts of the other domain.
     """
-    try:
-        # Every mail domain has a postmaster (RFC 5321 4.5.1): one grammar for both.
-        _local, name = split_address(normalise_address(f"postmaster@{name}"))
-    except AddressError as error:
-        raise ValidationError({"name": address_refusal(error)}) from error
+    name = clean_domain(name)
     domain = Domain(name=name, kind=kind, alias_of=alias_of)
     with transaction.atomic():
         demand_super_admin(actor)
@@ -68,6 +64,16 @@ def create_domain(
         domain.save()
         record_event(actor, "domain_created", domain.name, kind=kind)
     return domain
+
+
+def clean_domain(name: str) -> str:
+    """As it is kept. Raise ValidationError for what is none."""
+    try:
+        # Every mail domain has a postmaster (RFC 5321 4.5.1): one grammar for both.
+        _local, name = split_address(normalise_address(f"postmaster@{name}"))
+    except AddressError as error:
+        raise ValidationError({"name": address_refusal(error)}) from error
+    return name
 
 
 def _has_addresses(domain: str) -> bool:

@@ -173,10 +173,8 @@ def clean_name(name: str) -> str:
 def _reserve_address(address: str) -> None:
     lock_addresses()
     twins = _twins(address)
-    if (
-        User.objects.filter(primary_address__in=twins).exists()
-        or Alias.objects.filter(address__in=twins).exists()
-    ):
+    taken = User.objects.filter(primary_address__in=twins).values_list("primary_address")
+    if taken.union(Alias.objects.filter(address__in=twins).values_list("address")).exists():
         raise ValidationError(
             _("%(address)s belongs to an account already.") % {"address": address}
         )
@@ -185,7 +183,8 @@ def _reserve_address(address: str) -> None:
 def _twins(address: str) -> list[str]:
     """The address, and what it is at the domains that are aliases of one another: one mailbox."""
     local, domain = split_address(address)
-    target = Domain.objects.filter(name=domain, kind=Domain.Kind.ALIAS)
-    primary = target.values_list("alias_of__name", flat=True).first() or domain
-    aliases = Domain.objects.filter(alias_of__name=primary).values_list("name", flat=True)
+    alias_domains = Domain.objects.filter(kind=Domain.Kind.ALIAS)
+    targets = dict(alias_domains.values_list("name", "alias_of__name"))
+    primary = targets.get(domain, domain)
+    aliases = {name for name, target in targets.items() if target == primary}
     return [f"{local}@{name}" for name in {domain, primary, *aliases}]

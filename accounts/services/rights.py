@@ -93,6 +93,8 @@ def demand_account(actor: Actor, user: User) -> None:
 
     Else an administrator of a unit could take over, or shut out, one who stands above him.
     """
+    if actor.user is None:
+        return
     if RoleAssignment.objects.filter(user_id=user.pk).exists():
         demand_super_admin(actor)
     else:
