@@ -96,9 +96,9 @@ def import_directory(wanted: Wanted, *, dry_run: bool = False) -> list[Step]:
 
 
 def count_steps(steps: Iterable[Step]) -> list[str]:
-    """ "3 accounts created", for each kind that there is."""
+    """ "accounts created: 3", for each kind that there is."""
     counts = Counter(step.kind for step in steps)
-    return [f"{counts[kind]:,} {kind}" for kind in Kind if counts[kind]]
+    return [f"{kind}: {counts[kind]:,}" for kind in Kind if counts[kind]]
 
 
 class _Plan:
@@ -253,7 +253,7 @@ class _Plan:
         if most is not None and len(suspended) > most:
             self._refuse(
                 None,
-                f"{len(suspended):,} accounts would be suspended, and --suspend-at-most allows "
+                f"Accounts that would be suspended: {len(suspended):,}. --suspend-at-most allows "
                 f"{most:,}. See whether the file is whole; if it is, allow more.",
             )
         administrators = {user.primary_address for user in super_administrators()}

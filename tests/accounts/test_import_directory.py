@@ -56,7 +56,9 @@ PEOPLE = (
 
 def test_accounts_units_and_aliases_are_as_the_file_says(organisation, bring):
     out = bring(PEOPLE)
-    assert out == ("3 units created, 4 accounts created, 1 aliases added, 1 accounts suspended.\n")
+    assert out == (
+        "units created: 3, accounts created: 4, aliases added: 1, accounts suspended: 1.\n"
+    )
     yuki, jonas, ada = account("yuki"), account("jonas"), account("ada")
     assert (yuki.name, jonas.name) == ("田中 由紀", "Berg, Jonas")
     assert path_names(yuki.unit) == "yourdomain.com › Sales › Tokyo"
@@ -85,8 +87,8 @@ def test_what_changed_in_the_file_changes_here_and_stands_in_the_audit(organisat
         "ada@yourdomain.com,Ada Moor,Legal/Berlin,,no\n"
     )
     assert out == (
-        "1 accounts restored, 1 aliases removed, 1 accounts renamed, 1 accounts moved, "
-        "2 aliases added, 1 accounts suspended.\n"
+        "accounts restored: 1, aliases removed: 1, accounts renamed: 1, accounts moved: 1, "
+        "aliases added: 2, accounts suspended: 1.\n"
     )
     yuki, jonas = account("yuki"), account("jonas")
     assert (yuki.name, path_names(yuki.unit)) == ("Yuki Sato", "yourdomain.com › Legal")
@@ -150,8 +152,9 @@ def test_a_dry_run_tells_each_change_and_makes_none(owner, organisation, bring):
         "  sato@yourdomain.com of user@yourdomain.com\n"
         "accounts suspended:\n"
         "  user@yourdomain.com\n"
-        "It would be 1 domains created, 1 units created, 1 accounts created, 1 accounts renamed, "
-        "1 accounts moved, 1 aliases added, 1 accounts suspended. Nothing was changed.\n"
+        "Nothing was changed. Without --dry-run: domains created: 1, units created: 1, "
+        "accounts created: 1, accounts renamed: 1, accounts moved: 1, aliases added: 1, "
+        "accounts suspended: 1.\n"
     )
     assert state() == before
 
@@ -159,7 +162,7 @@ def test_a_dry_run_tells_each_change_and_makes_none(owner, organisation, bring):
 def test_named_domains_become_secondary_ones(organisation, bring):
     lines = "a@one.example,A,,a@two.example,no\n"
     out = bring(lines, domains=["One.example", "two.example", "yourdomain.com"])
-    assert out.startswith("2 domains created")
+    assert out.startswith("domains created: 2")
     kinds = dict(Domain.objects.values_list("name", "kind"))
     assert kinds == {
         "yourdomain.com": "primary", "one.example": "secondary", "two.example": "secondary"
@@ -176,11 +179,11 @@ def test_who_is_missing_is_suspended_only_when_that_is_asked_for(
     )
     assert bring(lines).startswith("Nothing to change")
     before = state()
-    with pytest.raises(CommandError, match=r"1 accounts would be suspended.*allows 0"):
+    with pytest.raises(CommandError, match=r"would be suspended: 1.*allows 0"):
         bring(lines, suspend_missing=True, suspend_at_most=0)
     assert state() == before
     out = bring(lines, suspend_missing=True, suspend_at_most=1)
-    assert out == "1 accounts suspended.\n"
+    assert out == "accounts suspended: 1.\n"
     suspended = User.objects.filter(suspended=True).values_list("primary_address", flat=True)
     assert set(suspended) == {owner.primary_address, stranger.primary_address}
     assert bring(lines, suspend_missing=True).startswith("Nothing to change")

@@ -84,4 +84,4 @@ class Command(BaseCommand):
             self.stdout.write(f"{kind}:")
             for step in taken:
                 self.stdout.write(f"  {step.about}")
-        self.stdout.write(f"It would be {counts}. Nothing was changed.")
+        self.stdout.write(f"Nothing was changed. Without --dry-run: {counts}.")
