@@ -25,6 +25,7 @@ from delivery.outbox import Content, read_chunk
 from delivery.queue import Handed, HandOver, Job, Outcome
 from delivery.routing import Refusal, Route
 from delivery.sealing import ContentError
+from delivery.steps import Steps
 from delivery.upstreams import Upstreams, is_refused_password
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
@@ -129,6 +130,7 @@ class Courier:
 
     async def _start(self, job: Job, route: Route, first: Content) -> Outcome | None:
         sender = "" if job.message.null_sender else route.envelope_sender
+        steps = Steps()
         try:
             connection = await self._upstreams.start_message(
                 route,
@@ -147,24 +149,36 @@ class Courier:
             return _later(job, GONE)
         except (DatabaseError, TimeoutError):
             return _later(job, AWAY, is_logged=False)
-        return await self._send(job, route, connection, sender, first)
+        steps.end("start")
+        return await self._send(job, route, connection, sender, first, steps)
 
     async def _send(
-        self, job: Job, route: Route, connection: Connection, sender: str, first: Content
+        self,
+        job: Job,
+        route: Route,
+        connection: Connection,
+        sender: str,
+        first: Content,
+        steps: Steps,
     ) -> Outcome | None:
         delivered = False
         try:
             size = await self._write(job, route, connection, first)
+            steps.end("content")
             tls = connection.tls_version or ""
             handed = await self._hand_over(HandOver(job, route, sender, tls, size))
             if handed.delivery_id is None:
                 return _changed(job, handed)
+            steps.end("log")
             try:
                 reply = await connection.finish()
             except SmtpFailure as failure:
-                return _lost(job, route, failure)._replace(delivery_id=handed.delivery_id)
-            delivered = reply.is_positive
-            return _answered(job, reply)._replace(delivery_id=handed.delivery_id)
+                outcome = _lost(job, route, failure)
+            else:
+                steps.end("dot")
+                delivered = reply.is_positive
+                outcome = _answered(job, reply)
+            return outcome._replace(delivery_id=handed.delivery_id, times=steps.times)
         except SmtpFailure as failure:
             return _failed(job, route, failure)
         except ContentError:

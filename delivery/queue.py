@@ -4,7 +4,9 @@ Each claim raises `attempts`, and nothing is done under an old number: a worker 
 dead, and is not, neither sends nor overwrites.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -68,7 +70,8 @@ class Outcome(NamedTuple):
     """How an attempt ended. `state` is the message's, `delivery_state` that of the log.
 
     `delivery_id` is None where nothing was handed over; `is_logged` says whether that is worth a
-    row of its own. `delay` in seconds, until the next attempt.
+    row of its own. `times` of what was handed over: see `Delivery.times`. `delay` in seconds, until
+    the next attempt.
     """
 
     job: Job
@@ -77,6 +80,7 @@ class Outcome(NamedTuple):
     delivery_state: str = Delivery.State.REFUSED
     delivery_id: UUID | None = None
     is_logged: bool = True
+    times: Mapping[str, float] = MappingProxyType({})
     delay: float = 0.0
     size: int = 0
     credential_id: UUID | None = None
@@ -213,14 +217,17 @@ def _log_outcomes(batch: Sequence[Outcome]) -> None:
         cursor.execute(
             """
             UPDATE delivery_delivery delivery
-               SET state = known.state, reply = known.reply, finished_at = now()
-              FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS known(id, state, reply)
+               SET state = known.state, reply = known.reply, times = known.times,
+                   finished_at = now()
+              FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[])
+                AS known(id, state, reply, times)
              WHERE delivery.id = known.id
             """,
             [
                 [outcome.delivery_id for outcome in handed],
                 [outcome.delivery_state for outcome in handed],
                 [str(outcome.reply)[:1000] for outcome in handed],
+                [json.dumps(dict(outcome.times)) for outcome in handed],
             ],
         )
     rows = []

@@ -5,7 +5,6 @@ chose *hold and retry* for a server that does not work, see delivery/holding.py.
 """
 
 import logging
-import time
 from asyncio import shield
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from delivery.models import Delivery
 from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.sign_in import GatewaySignIns
+from delivery.steps import Steps
 from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from delivery.trace import Trace
 from delivery.upstreams import is_refused_password, open_outbound_gateway, pool_key
@@ -56,21 +56,6 @@ NOT_HEARD = Reply(
     451, "4.3.0", "The service ended before the server answered. It may have been sent."
 )
 LOOP = Reply(554, "5.4.6", f"Mail loop: the message has over {MAX_RECEIVED} Received fields.")
-
-
-class Steps:
-    """How long each step of a message took, in milliseconds; see `Delivery.times`."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def end(self, name: str) -> None:
-        """The step that began with the end of the last one."""
-        now = time.monotonic()
-        metrics.step_seconds(name).observe(now - self._since)
-        self.times[name] = round(1000 * (now - self._since), 2)
-        self._since = now
 
 
 class Relay:

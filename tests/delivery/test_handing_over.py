@@ -15,7 +15,7 @@ from delivery.database import Database
 from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
 from delivery.models import Delivery
-from delivery.relay import HandingOver, Relay, Steps, Way
+from delivery.relay import HandingOver, Relay, Way
 from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
@@ -24,6 +24,7 @@ from delivery.routing import (
     decide,
 )
 from delivery.sign_in import GatewaySignIns
+from delivery.steps import Steps
 from delivery.submitted import Submission
 from delivery.trace import Trace
 from delivery.upstreams import pool_key

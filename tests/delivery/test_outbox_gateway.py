@@ -50,6 +50,7 @@ def test_it_leaves_by_the_addresss_own_server_and_by_no_other(owner, send_as, pa
     [delivery] = message.deliveries.all()
     assert (delivery.route, delivery.envelope_sender, delivery.sender) == ("gateway", PARTNER, "")
     assert delivery.tls_version == "TLSv1.3"
+    assert delivery.times.keys() == {"start", "content", "log", "dot"}
     assert relay.taken == []
 
 
