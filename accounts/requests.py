@@ -14,6 +14,12 @@ class SignedInRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+class TypedRequest(SignedInRequest):
+    """What a view behind `keeps_typed` gets; `is_late`: from a session that has ended."""
+
+    is_late: bool
+
+
 def actor_of(request: HttpRequest) -> Actor:
     """Who acts, for the audit: the signed-in account and the client's network address.
 

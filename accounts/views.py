@@ -8,12 +8,13 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import signed_in, usable_app_password
+from accounts.access import usable_app_password
 from accounts.forms import AppPasswordForm
+from accounts.late_forms import keeps_typed, unjudged
 from accounts.mail_programs import submission_settings
 from accounts.models import AppPassword
 from accounts.models.app_passwords import digest_secret
-from accounts.requests import SignedInRequest, actor_of
+from accounts.requests import SignedInRequest, TypedRequest, actor_of
 from accounts.services.app_passwords import create_app_password, revoke_app_password
 
 # Carries the secret from the answer that makes it to the page that shows it, in the browser of its
@@ -25,9 +26,11 @@ COOKIE_SECONDS = 60
 # The one answer that holds a secret must not stay in a cache.
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def app_passwords(request: SignedInRequest) -> HttpResponse:
+@keeps_typed()
+def app_passwords(request: TypedRequest) -> HttpResponse:
     """List, create, revoke. A link with `?revoke=` asks first. A new secret is shown once."""
+    if request.is_late:
+        return _show(request, unjudged(AppPasswordForm(request.POST)))
     if "revoke" in request.POST:
         return _revoke(request)
     if "create" in request.POST:

@@ -10,15 +10,13 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest, ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in
-from accounts.requests import SignedInRequest, actor_of
+from accounts.late_forms import keeps_typed
+from accounts.requests import SignedInRequest, TypedRequest, actor_of
 from delivery.access import own_message, own_messages
 from delivery.explain import RouteWords, attempt_words
 from delivery.forms import ComposeForm
@@ -45,39 +43,30 @@ FILLED_IN = {
 }
 
 
-class CsrfCheck(CsrfViewMiddleware):
-    """Django's check, with the reason as its answer and not a page."""
-
-    def _reject(self, _request: HttpRequest, reason: str) -> str:
-        return reason
+def _show_signed_out(request: HttpRequest) -> HttpResponse:
+    return _show(request, _typed(request, []), [], late="signed_out")
 
 
-@csrf_exempt  # checked in here
 @require_http_methods(["GET", "HEAD", "POST"])
-def compose(request: HttpRequest) -> HttpResponseBase:
-    """What comes from a page of a session that has ended is shown again: nothing typed is lost."""
-    if request.method != "POST":
-        return _write(request)
-    if not request.user.is_authenticated:
-        return _show(request, _typed(request, []), [], late="signed_out")
-    if CsrfCheck(_send).process_view(request, _send, (), {}):
-        senders = senders_of(request.user)
-        return _show(request, _typed(request, senders), senders, late="too_old")
-    return _send(request)
-
-
-@signed_in
-def _write(request: SignedInRequest) -> HttpResponse:
+@keeps_typed(signed_out=_show_signed_out)
+def compose(request: TypedRequest) -> HttpResponse:
+    """Write a message, then hand it in to the outbox."""
     senders = senders_of(request.user)
+    if request.is_late:
+        return _show(request, _typed(request, senders), senders, late="too_old")
+    if request.method == "POST":
+        return _send(request, senders)
+    return _write(request, senders)
+
+
+def _write(request: SignedInRequest, senders: Sequence[Sender]) -> HttpResponse:
     given = {field: request.GET[name] for name, field in FILLED_IN.items() if name in request.GET}
     if "in_reply_to" in given and reply_from(request.user) == ReplyFrom.DEFAULT:
         given.pop("sender", None)
     return _show(request, ComposeForm(senders, given), senders)
 
 
-@signed_in
-def _send(request: SignedInRequest) -> HttpResponse:
-    senders = senders_of(request.user)
+def _send(request: SignedInRequest, senders: Sequence[Sender]) -> HttpResponse:
     form = ComposeForm(senders, data=request.POST, files=request.FILES, left_out=left_out(request))
     if form.is_valid():
         number = form.cleaned_data["number"]

@@ -1,9 +1,12 @@
 """Addresses that wait for the choice of their server, in the session of who adds them.
 
-Each by itself, so that two browser tabs do not meet. A draft never holds a password.
+Each by itself, so that two browser tabs do not meet. A draft never holds a password. The page of
+step 2 carries its own, so that it outlives the session.
 """
 
 from typing import Any
+
+from django.core import signing
 
 from accounts.requests import SignedInRequest
 from sendas.services.discovery import propose_settings
@@ -24,16 +27,38 @@ def draft_in(request: SignedInRequest) -> Draft | None:
 def keep_draft(request: SignedInRequest, typed: dict[str, Any]) -> None:
     """With what is found out about its server and domain; that is asked once for each address."""
     address = typed["address"]
-    drafts = _drafts(request)
-    before = drafts.pop(address, None)
+    before = _drafts(request).get(address)
     if before:
         proposal = before["proposal"]
     else:
         found = propose_settings(user=request.user, address=address)
         ask_for_page(split_address(address)[1], found.host)
         proposal = found._asdict()
-    newest = list(drafts.items())[1 - KEPT :]
-    request.session[_KEY] = {**dict(newest), address: {**typed, "proposal": proposal}}
+    _keep(request, {**typed, "proposal": proposal})
+
+
+def _keep(request: SignedInRequest, draft: Draft) -> None:
+    others = {name: each for name, each in _drafts(request).items() if name != draft["address"]}
+    newest = list(others.items())[1 - KEPT :]
+    request.session[_KEY] = {**dict(newest), draft["address"]: draft}
+
+
+def carried(request: SignedInRequest, draft: Draft) -> str:
+    """The draft for the page of step 2, signed for its account."""
+    return signing.dumps(draft, salt=_salt(request))
+
+
+def take_up_draft(request: SignedInRequest, signed: str) -> None:
+    """Keep a draft that such a page brings from a session that has ended."""
+    try:
+        draft = signing.loads(signed, salt=_salt(request))
+    except signing.BadSignature:
+        return
+    _keep(request, draft)
+
+
+def _salt(request: SignedInRequest) -> str:
+    return f"{_KEY}:{request.user.pk}"
 
 
 def open_drafts(request: SignedInRequest, listed: set[str]) -> list[Draft]:

@@ -129,11 +129,6 @@ class DetailsForm(forms.Form):
     use_required_attribute = False
 
     @property
-    def typed(self) -> dict[str, Any]:
-        """What stands in the fields, checked or not."""
-        return {field.name: field.value() for field in self}
-
-    @property
     def details(self) -> Details:
         return Details(**self.cleaned_data)
 

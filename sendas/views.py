@@ -14,10 +14,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in
+from accounts.late_forms import keeps_typed, unjudged
 from accounts.models.directory import in_own_domains
-from accounts.requests import SignedInRequest, actor_of
+from accounts.requests import SignedInRequest, TypedRequest, actor_of
 from sendas.access import listed_address, outside_address, own_address, ownership_link
-from sendas.drafts import draft_in, drop_draft, keep_draft, open_drafts
+from sendas.drafts import carried, draft_in, drop_draft, keep_draft, open_drafts, take_up_draft
 from sendas.forms import (
     OUR_SERVERS,
     OWN_SERVER,
@@ -155,11 +156,13 @@ LIST_ACTIONS = {
 
 
 @page
-@signed_in
-def add(request: SignedInRequest) -> HttpResponse:
+@keeps_typed()
+def add(request: TypedRequest) -> HttpResponse:
     """Step 1: the address. It is added at once where it can have no server of its own."""
     initial = draft_in(request) or {"display_name": request.user.name, "treat_as_alias": True}
     form = AddressForm(request.user, _posted(request), initial)
+    if request.is_late:
+        form = unjudged(form)
     if form.is_valid():
         if may_have_gateway(request.user, form.cleaned_data["address"]):
             keep_draft(request, form.cleaned_data)
@@ -174,9 +177,11 @@ def add(request: SignedInRequest) -> HttpResponse:
 
 @sensitive_post_parameters("password")
 @page
-@signed_in
-def server(request: SignedInRequest) -> HttpResponse:
+@keeps_typed()
+def server(request: TypedRequest) -> HttpResponse:
     """Step 2: which server carries the drafted address's mail."""
+    if request.is_late:
+        take_up_draft(request, request.POST.get("draft", ""))
     draft = draft_in(request)
     if draft is None:
         return redirect("sendas:add")
@@ -194,6 +199,8 @@ def server(request: SignedInRequest) -> HttpResponse:
         route=OWN_SERVER if proposal.takes_some_password else OUR_SERVERS,
         proposal=proposal,
     )
+    if request.is_late:
+        form = unjudged(form)
     if form.is_valid():
         try:
             return _add(request, draft, form.gateway if form.uses_own_server else None)
@@ -206,6 +213,7 @@ def server(request: SignedInRequest) -> HttpResponse:
         "acceptance": judge_address(request.user, draft["address"], proposal.host),
         "notes": guardrail_notes(guardrails),
         "back": back,
+        "carried": carried(request, draft),
     }
     return render(request, "sendas/server.html", context)
 
@@ -252,11 +260,13 @@ def prove(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @page
-@signed_in
-def edit_own(request: SignedInRequest) -> HttpResponse:
+@keeps_typed()
+def edit_own(request: TypedRequest) -> HttpResponse:
     """The primary address or an own alias, named by `?address=`: it may have no row yet."""
     listed = own_address(request, request.GET.get("address", ""))
     form = DetailsForm(_posted(request), initial=_details_of(listed))
+    if request.is_late:
+        form = unjudged(form)
     if form.is_valid() and _save_details(request, listed.address, form):
         return _changed(request, listed.address)
     return render(request, "sendas/edit.html", {"form": form, "address": listed.address})
@@ -264,21 +274,25 @@ def edit_own(request: SignedInRequest) -> HttpResponse:
 
 @sensitive_post_parameters("password")
 @page
-@signed_in
-def edit(request: SignedInRequest, pk: int) -> HttpResponse:
+@keeps_typed()
+def edit(request: TypedRequest, pk: int) -> HttpResponse:
     """An outside address: its details, and its server where it has or may have one."""
     send_as = outside_address(request, pk)
     address = send_as.send_as_email
     posted, kept = _posted(request), _details_of(listed_address(request, address))
     proposal = None
-    if "find" in request.POST:
+    form = DetailsForm(posted, initial=kept)
+    if request.is_late:
+        form = unjudged(form)
+    elif "find" in request.POST:
         # Nothing is saved yet: what was typed of the details is what the form begins with.
-        posted, kept = None, DetailsForm(posted, initial=kept).typed
+        form, posted = unjudged(form), None
         if _may_search(send_as):
             proposal = propose_settings(user=request.user, address=address)
             ask_for_page(send_as.domain, proposal.host)
-    form = DetailsForm(posted, initial=kept)
     server_form = _server_form(send_as, posted, proposal)
+    if server_form and request.is_late:
+        server_form = unjudged(server_form)
     # The server first: where that is refused, nothing is changed.
     if (
         form.is_valid()

@@ -94,7 +94,7 @@ TABLE = {
     ".well-known/autoconfig/mail/config-v1.1.xml": Row(everybody(200)),
     "mail/config-v1.1.xml": Row(everybody(200)),
     "readyz": Row(everybody(200)),
-    "compose/": Row(signed_in(200), everybody(422)),
+    "compose/": Row(signed_in(200), signed_in(422)),
     "compose/outgoing/": Row(signed_in(200), the_owner(OUTGOING), {"retry": "number"}),
     "compose/outgoing/<uuid:number>/discard/": Row(the_owner(200), the_owner(OUTGOING)),
     "language/": Row(everybody(405), everybody("/"), {"language": "en"}),

@@ -206,9 +206,16 @@ def test_bad_input_is_told_and_everything_typed_is_kept(send, typed, told):
     assert not OutboxMessage.objects.exists()
 
 
+def typed_by(client) -> str:
+    """What the page says of whom it was made for."""
+    return re.search(r'name="typed_by" value="([^"]+)"', client.get(COMPOSE).content.decode())[1]
+
+
 def test_after_the_session_ended_everything_typed_is_there_and_nothing_was_sent(send, client):
+    stamp = typed_by(client)
     client.logout()
     typed = {
+        "typed_by": stamp,
         "sender": PARTNER, "to": CLAIRE, "text": "My long letter", "number": str(uuid4()),
         "attachments": SimpleUploadedFile("offer.pdf", b"x"),
     }  # fmt: skip
@@ -218,7 +225,7 @@ def test_after_the_session_ended_everything_typed_is_there_and_nothing_was_sent(
     assert "You had chosen: offer.pdf" in words(answer)
     kept = answer.content.decode()
     for text in ("My long letter</textarea>", f'value="{CLAIRE}"', f'value="{PARTNER}" selected',
-                 typed["number"]):  # fmt: skip
+                 typed["number"], stamp):  # fmt: skip
         assert text in kept
     assert not OutboxMessage.objects.exists()
 
@@ -226,7 +233,9 @@ def test_after_the_session_ended_everything_typed_is_there_and_nothing_was_sent(
 def test_a_form_from_before_the_last_sign_in_is_shown_again(owner):
     client = Client(enforce_csrf_checks=True)
     client.force_login(owner)
-    answer = client.post(COMPOSE, {"to": CLAIRE, "text": "My long letter"})
+    late = {"to": CLAIRE, "text": "My long letter", "typed_by": typed_by(client)}
+    client.force_login(owner)
+    answer = client.post(COMPOSE, late)
     assert answer.status_code == 422
     assert "you signed in again while you wrote" in words(answer)
     assert "My long letter</textarea>" in answer.content.decode()
@@ -234,6 +243,18 @@ def test_a_form_from_before_the_last_sign_in_is_shown_again(owner):
     typed = {"sender": owner.primary_address, "to": CLAIRE, "number": str(uuid4())}
     assert client.post(COMPOSE, typed | {"csrfmiddlewaretoken": token}).status_code == 302
     assert OutboxMessage.objects.count() == 1
+
+
+def test_another_account_is_not_shown_what_was_typed(owner, stranger):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    late = {"to": CLAIRE, "text": "My long letter", "typed_by": typed_by(client)}
+    client.force_login(stranger)
+    for stamp in (late["typed_by"], "", f"{stranger.pk}:forged"):
+        answer = client.post(COMPOSE, late | {"typed_by": stamp})
+        assert answer.status_code == 403
+        assert "My long letter" not in answer.content.decode()
+    assert not OutboxMessage.objects.exists()
 
 
 def test_attachments_have_to_be_chosen_again_and_are_named(send):
