@@ -13,11 +13,12 @@ from smtp.address import AddressError, normalise_address, split_address
 
 
 def submission_settings() -> dict[str, Any]:
-    """Host and ports, by the names that templates/accounts/parts/mail_programs.html uses."""
+    """By the names that templates/accounts/parts/mail_programs.html uses."""
     return {
         "host": settings.OUTGATE_HOSTNAME,
         "starttls_port": settings.OUTGATE_SUBMISSION_PORT,
         "tls_port": settings.OUTGATE_SUBMISSIONS_PORT,
+        "incoming": settings.OUTGATE_INCOMING_SERVER,
     }
 
 
@@ -34,7 +35,6 @@ def autoconfig(request: HttpRequest) -> HttpResponse:
     context = {
         **submission_settings(),
         "domain": domain,
-        "incoming": settings.OUTGATE_INCOMING_SERVER,
         "base_url": settings.BASE_URL,
     }
     return render(request, "accounts/autoconfig.xml", context, content_type="application/xml")

@@ -17,6 +17,7 @@ from accounts.access import signed_in
 from accounts.late_forms import keeps_typed, unjudged
 from accounts.models.directory import in_own_domains
 from accounts.requests import SignedInRequest, TypedRequest, actor_of
+from policies.guardrails import Guardrails
 from sendas.access import listed_address, outside_address, own_address, ownership_link
 from sendas.drafts import carried, draft_in, drop_draft, keep_draft, open_drafts, take_up_draft
 from sendas.forms import (
@@ -49,7 +50,12 @@ from sendas.services.allowance import gateway_allowance
 from sendas.services.connection import GatewaySettings
 from sendas.services.discovery import Proposal, propose_settings
 from sendas.services.domain_questions import ask_for_page
-from sendas.services.guardrails import guardrail_notes, guardrails_of
+from sendas.services.guardrails import (
+    domain_refusal,
+    fit_proposal,
+    guardrail_notes,
+    guardrails_of,
+)
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from sendas.services.signatures import signature_for_box
@@ -191,13 +197,15 @@ def server(request: TypedRequest) -> HttpResponse:
         return redirect(back)
     proposal = Proposal(**draft["proposal"])
     guardrails = guardrails_of(request.user)
+    fitting, unfit = fit_proposal(guardrails, draft["address"], proposal)
+    # Where no password would be taken, or the server is forbidden, the other way is chosen.
+    takes_password = proposal.takes_some_password and (fitting.host or not unfit)
     form = ServerForm(
         _posted(request),
         address=draft["address"],
         guardrails=guardrails,
-        # Where no password would be taken, the way that works without one is chosen.
-        route=OWN_SERVER if proposal.takes_some_password else OUR_SERVERS,
-        proposal=proposal,
+        route=OWN_SERVER if takes_password else OUR_SERVERS,
+        proposal=fitting,
     )
     if request.is_late:
         form = unjudged(form)
@@ -210,7 +218,9 @@ def server(request: TypedRequest) -> HttpResponse:
         **_preview(request, draft["address"], draft["display_name"]),
         "form": form,
         "proposal": proposal,
-        "acceptance": judge_address(request.user, draft["address"], proposal.host),
+        "unfit": unfit,
+        "domain_refusal": domain_refusal(guardrails, draft["address"]),
+        "acceptance": judge_address(request.user, draft["address"], fitting.host),
         "notes": guardrail_notes(guardrails),
         "back": back,
         "carried": carried(request, draft),
@@ -280,17 +290,20 @@ def edit(request: TypedRequest, pk: int) -> HttpResponse:
     send_as = outside_address(request, pk)
     address = send_as.send_as_email
     posted, kept = _posted(request), _details_of(listed_address(request, address))
-    proposal = None
+    guardrails = guardrails_of(request.user)
+    proposal = fitting = None
+    unfit = ""
     form = DetailsForm(posted, initial=kept)
     if request.is_late:
         form = unjudged(form)
     elif "find" in request.POST:
         # Nothing is saved yet: what was typed of the details is what the form begins with.
         form, posted = unjudged(form), None
-        if _may_search(send_as):
+        if _may_search(send_as, guardrails):
             proposal = propose_settings(user=request.user, address=address)
             ask_for_page(send_as.domain, proposal.host)
-    server_form = _server_form(send_as, posted, proposal)
+            fitting, unfit = fit_proposal(guardrails, address, proposal)
+    server_form = _server_form(send_as, posted, guardrails, fitting, unfit)
     if server_form and request.is_late:
         server_form = unjudged(server_form)
     # The server first: where that is refused, nothing is changed.
@@ -307,9 +320,11 @@ def edit(request: TypedRequest, pk: int) -> HttpResponse:
         "form": form,
         "server_form": server_form,
         "proposal": proposal,
-        "acceptance": judge_address(request.user, address, _host_of(send_as, proposal)),
-        "notes": guardrail_notes(guardrails_of(request.user)) if server_form else [],
-        "may_search": _may_search(send_as),
+        "unfit": unfit,
+        "domain_refusal": domain_refusal(guardrails, address),
+        "acceptance": judge_address(request.user, address, _host_of(send_as, fitting)),
+        "notes": guardrail_notes(guardrails) if server_form else [],
+        "may_search": _may_search(send_as, guardrails),
         "send_as": send_as,
         "allowed": may_have_gateway(request.user, address),
         "inside": in_own_domains(address),
@@ -318,13 +333,18 @@ def edit(request: TypedRequest, pk: int) -> HttpResponse:
     return render(request, "sendas/edit.html", context)
 
 
-def _may_search(send_as: SendAs) -> bool:
+def _may_search(send_as: SendAs, guardrails: Guardrails) -> bool:
     """Whether it has no server yet and may have one, and servers are looked for here."""
     return (
         settings.OUTGATE_FIND_SETTINGS
         and not hasattr(send_as, "smtp_msa")
-        and may_have_gateway(send_as.user, send_as.send_as_email)
+        and _may_get_server(send_as, guardrails)
     )
+
+
+def _may_get_server(send_as: SendAs, guardrails: Guardrails) -> bool:
+    address = send_as.send_as_email
+    return may_have_gateway(send_as.user, address) and not domain_refusal(guardrails, address)
 
 
 def _host_of(send_as: SendAs, proposal: Proposal | None) -> str:
@@ -334,15 +354,17 @@ def _host_of(send_as: SendAs, proposal: Proposal | None) -> str:
     return proposal.host if proposal else ""
 
 
-def _server_form(send_as: SendAs, posted: Any, proposal: Proposal | None) -> ServerForm | None:
+def _server_form(
+    send_as: SendAs, posted: Any, guardrails: Guardrails, proposal: Proposal | None, unfit: str
+) -> ServerForm | None:
     msa = getattr(send_as, "smtp_msa", None)
-    if msa is None and not may_have_gateway(send_as.user, send_as.send_as_email):
+    if msa is None and not _may_get_server(send_as, guardrails):
         return None
     return ServerForm(
         posted,
         address=send_as.send_as_email,
-        guardrails=guardrails_of(send_as.user),
-        route=OWN_SERVER if proposal else OUR_SERVERS,
+        guardrails=guardrails,
+        route=OWN_SERVER if proposal and (proposal.host or not unfit) else OUR_SERVERS,
         msa=msa,
         proposal=proposal,
     )

@@ -7,11 +7,14 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from policies.guardrails import Guardrail, Guardrails, Patterns
 from policies.services import applied_guardrails
+from sendas.services.discovery import Proposal
 from sendas.services.outcomes import ConnectionTestError, TestStep
 from smtp.address import split_address
+from smtp.target import Security
 
 TOPIC = "forbidden"  # its paragraph on the help page about errors
 MOST_NAMED = 10
+FROM_START_PORT = 465
 
 
 def guardrails_of(user: User) -> Guardrails:
@@ -23,20 +26,54 @@ def check_guardrails(
     guardrails: Guardrails, *, address: str, host: str, port: int, security_mode: str
 ) -> None:
     """Raise ConnectionTestError where the administrator forbade it: nothing is contacted then."""
+    refusal = _refusal(guardrails, address, host, port, security_mode)
+    if refusal:
+        raise refusal
+
+
+def domain_refusal(guardrails: Guardrails, address: str) -> str:
+    """Why no own server may carry the mail of the address, whichever it is; "" where one may."""
+    domain = split_address(address)[1]
+    return "" if guardrails.domains.permit(domain) else _forbidden_domain(guardrails, domain)
+
+
+def fit_proposal(guardrails: Guardrails, address: str, proposal: Proposal) -> tuple[Proposal, str]:
+    """What may be filled in of a proposal, and the refusal of what may not; "" for nothing."""
+    from_start = proposal._replace(port=FROM_START_PORT, security_mode=Security.SSL)
+    if guardrails.tls_from_start:
+        proposal = from_start
+    if not proposal.host:
+        return proposal, ""
+    refusal = _refusal(guardrails, address, proposal.host, proposal.port, proposal.security_mode)
+    if refusal is None:
+        return proposal, ""
+    if refusal.field == "host":
+        return proposal._replace(host=""), refusal.text
+    return from_start if FROM_START_PORT in guardrails.ports else proposal, refusal.text
+
+
+def _refusal(
+    guardrails: Guardrails, address: str, host: str, port: int, security_mode: str
+) -> ConnectionTestError | None:
     domain = split_address(address)[1]
     guardrail = guardrails.forbidding(domain=domain, host=host, port=port, security=security_mode)
     if guardrail is None:
-        return
+        return None
     who = {"unit": guardrails.decider(guardrail).unit}
     if guardrail == Guardrail.DOMAINS:
-        what = _("Your administrator (%(unit)s) allows no own server for addresses at %(domain)s.")
-        text = _with_allowed(what % {**who, "domain": domain}, guardrails.domains)
-        raise ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
+        text = _with_allowed(_forbidden_domain(guardrails, domain), guardrails.domains)
+        return ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
     if guardrail == Guardrail.SERVERS:
         what = _("Your administrator (%(unit)s) does not allow the server %(host)s.")
         text = _with_allowed(what % {**who, "host": host}, guardrails.servers)
-        raise ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
-    raise _forbidden_connection(guardrails, who, port)
+        return ConnectionTestError(TestStep.NAME, "host", text, topic=TOPIC)
+    return _forbidden_connection(guardrails, who, port)
+
+
+def _forbidden_domain(guardrails: Guardrails, domain: str) -> str:
+    about = {"unit": guardrails.decider(Guardrail.DOMAINS).unit, "domain": domain}
+    what = _("Your administrator (%(unit)s) allows no own server for addresses at %(domain)s.")
+    return what % about
 
 
 def _forbidden_connection(

@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.incoming_server import parse_incoming_url
 from accounts.models import AppPassword
 from accounts.services.app_passwords import authenticate_app_password, create_app_password
 from accounts.services.audit import SYSTEM
@@ -140,3 +141,10 @@ def test_each_mail_program_has_its_steps_with_our_values(user, owner, settings, 
     assert "submit.yourdomain.com" in steps
     assert str(settings.OUTGATE_SUBMISSIONS_PORT) in steps
     assert owner.primary_address in steps
+
+
+def test_programs_that_look_for_settings_are_named_where_they_find_some(user, settings):
+    looking = "Programs that look for settings by themselves"
+    assert looking not in user.get(PAGE).content.decode()
+    settings.OUTGATE_INCOMING_SERVER = parse_incoming_url("imaps://imap.yourdomain.com")
+    assert looking in user.get(PAGE).content.decode()

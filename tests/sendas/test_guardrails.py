@@ -1,5 +1,7 @@
 """What guardrails forbid is told before a server is contacted, and by whom."""
 
+import re
+
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.urls import reverse
@@ -238,3 +240,91 @@ def test_the_page_of_the_account_says_which_guardrail_forbids_which_server(
     html = client.get(reverse("console:account", args=[owner.pk])).content.decode()
     assert "Own server localhost." in html
     assert "the guardrail “Servers” for Sales does not let it be used." in html
+
+
+# --- told before a password is typed ------------------------------------------------------------
+
+NEW = {"display_name": "User Name", "address": PARTNER}
+RECORD = ("_submissions._tcp.partnerdomain.com.", "SRV")
+
+
+def second_step(client, owner) -> str:
+    client.force_login(owner)
+    return client.post(reverse("sendas:add"), NEW)["Location"]
+
+
+def test_a_forbidden_domain_goes_by_our_servers_and_no_password_is_asked(
+    client, owner, allowed, organisation, mailoutbox
+):
+    guard(owner, organisation.sales, domains={"allowed": ["*.partner.example"], "denied": []})
+    step2 = second_step(client, owner)
+    html = client.get(step2).content.decode()
+    assert (
+        "Your administrator (Sales) allows no own server for addresses at partnerdomain.com. "
+        "Your administrator can change this rule."
+    ) in html
+    assert "Mail from this address will leave by our servers" in html
+    assert 'type="password"' not in html
+    assert 'name="host"' not in html
+    client.post(step2, {"route": "ours"})
+    send_as = SendAs.objects.get()
+    assert not SmtpMsa.objects.exists()
+    assert len(mailoutbox) == 1
+    html = client.get(reverse("sendas:edit", args=[send_as.pk])).content.decode()
+    assert "allows no own server for addresses at partnerdomain.com" in html
+    assert 'type="password"' not in html
+
+
+def test_a_server_of_a_forbidden_domain_is_refused_all_the_same(
+    client, owner, allowed, organisation, partner
+):
+    step2 = second_step(client, owner)
+    guard(owner, organisation.sales, domains={"allowed": [], "denied": ["partnerdomain.com"]})
+    typed = {"route": "own", **gateway_at(partner.port)._asdict()}
+    html = client.post(step2, typed).content.decode()
+    assert "allows no own server for addresses at partnerdomain.com" in html
+    assert partner.tried == []
+    assert not SendAs.objects.exists()
+
+
+def test_a_forbidden_server_that_was_found_is_not_filled_in(
+    client, owner, allowed, organisation, dns
+):
+    guard(owner, organisation.sales, servers={"allowed": ["*.partner.example"], "denied": []})
+    dns.records[RECORD] = ["0 1 465 mail.found.example."]
+    step2 = second_step(client, owner)
+    html = client.get(step2).content.decode()
+    assert "We found mail.found.example, port 465, which your administrator does not allow" in html
+    assert "does not allow the server mail.found.example. Allowed: *.partner.example." in html
+    assert 'value="mail.found.example"' not in html
+    assert re.search(r'value="ours"[^>]*checked', html)
+    client.post(step2, {"route": "ours"})
+    edit = reverse("sendas:edit", args=[SendAs.objects.get().pk])
+    html = client.post(edit, NEW | {"find": ""}).content.decode()
+    assert "does not allow the server mail.found.example." in html
+    assert 'value="mail.found.example"' not in html
+    assert re.search(r'value="ours"[^>]*checked', html)
+
+
+def test_a_forbidden_port_that_was_found_is_not_filled_in(
+    client, owner, allowed, organisation, dns
+):
+    guard(owner, organisation.sales, connection=connection([465]))
+    dns.records[RECORD[0].replace("submissions", "submission"), "SRV"] = [
+        "0 1 587 mail.found.example."
+    ]
+    html = client.get(second_step(client, owner)).content.decode()
+    assert "does not allow port 587. Allowed: 465." in html
+    assert 'value="mail.found.example"' in html
+    assert '<option value="465" selected>' in html
+    assert '<option value="ssl" selected>' in html
+    assert '<option value="587"' not in html
+
+
+def test_what_is_permitted_is_filled_in_without_a_word(client, owner, allowed, organisation, dns):
+    guard(owner, organisation.sales, servers={"allowed": ["*.found.example"], "denied": []})
+    dns.records[RECORD] = ["0 1 465 mail.found.example."]
+    html = client.get(second_step(client, owner)).content.decode()
+    assert 'value="mail.found.example"' in html
+    assert "which your administrator does not allow" not in html
+    assert re.search(r'value="own"[^>]*checked', html)

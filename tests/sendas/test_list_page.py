@@ -198,6 +198,9 @@ def test_what_is_paused_or_scheduled_is_told_in_plain_words(client, page, owner,
     words = re.sub(r"<[^>]+>", "", page())
     assert "then paused the change, so there is no time yet" in words
     assert "Until it reaches your account all its mail leaves by our servers." in words
+    step1 = client.get("/settings/send-as/add/").content.decode()
+    assert "but the change is paused and has not reached your account." in step1
+    assert "are off for your account" not in step1
 
 
 def test_while_a_change_is_on_its_way_the_page_asks_for_it(client, page, owner, super_admin):
