@@ -45,17 +45,13 @@ SENTENCES: dict[str, Callable[[], str]] = {
 
 
 class RouteWords(NamedTuple):
-    """A decision as parts/route_badge.html takes it; `kind` is "" where mail is refused.
-
-    `waits`: whether mail that a broken server stops is held meanwhile.
-    """
+    """A decision as parts/route_badge.html takes it; `kind` is "" where mail is refused."""
 
     kind: str
     host: str
     behalf_of: str
     reason: str
     rule: str = ""
-    waits: bool = False
 
 
 def explain(explanation: Explanation | Mapping[str, Any]) -> str:
@@ -91,8 +87,7 @@ def route_words(account: AccountSnapshot, address: str, answer: Route | Refusal)
     if isinstance(answer, Refusal):
         if answer.explanation.rule in {Rule.GATEWAY_BROKEN, Rule.GATEWAY_WIPED}:
             gateway = account.outside[address].gateway
-            host = gateway.server.host if gateway else ""
-            return RouteWords("stopped", host, "", reason, waits=answer.may_wait)
+            return RouteWords("stopped", gateway.server.host if gateway else "", "", reason)
         return RouteWords("", "", "", reason)
     host = answer.server.host if answer.kind == RouteKind.GATEWAY else ""
     return RouteWords(answer.kind, host, answer.sender, reason, answer.explanation.rule)

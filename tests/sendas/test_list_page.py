@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
-from policies.models import AppliedPolicy, Setting
+from policies.models import Setting
 from policies.services import apply_now, change_policy, database_now, pause
 from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
 from sendas.services.addresses import (
@@ -131,28 +131,6 @@ def test_a_stopped_server_is_told_with_its_reply(page, gateway):
     assert "localhost · stopped" in row
     assert "nothing left by another server" in row
     assert "535 5.7.8 &lt;b&gt;authentication" in html
-    assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
-
-
-@pytest.mark.parametrize(
-    ("choice", "told"),
-    [
-        ("refuse", "is refused until you mend it"),
-        ("hold", "is held until you mend it"),
-        ("our_servers", "leaves by our servers on behalf of user@yourdomain.com"),
-    ],
-)
-def test_a_stopped_server_is_told_with_what_becomes_of_the_mail(page, gateway, owner, choice, told):
-    AppliedPolicy.objects.create(
-        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
-        value={"choice": choice}, version=1,
-    )  # fmt: skip
-    record_refusal(credential_id=gateway.smtp_msa.credential_id, reply="535 5.7.8 failed")
-    html = page()
-    row = row_of(html, PARTNER)
-    assert "localhost no longer accepts the password" in row
-    assert told in row
-    assert "may not be used" not in row
     assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
 
 
