@@ -45,13 +45,22 @@ SENTENCES: dict[str, Callable[[], str]] = {
 
 
 class RouteWords(NamedTuple):
-    """A decision as parts/route_badge.html takes it; `kind` is "" where mail is refused."""
+    """A decision as parts/route_badge.html takes it; `kind` is "" where mail is refused.
+
+    `may_wait`: what is stopped is not refused, but waits for the server to work again.
+    """
 
     kind: str
     host: str
     behalf_of: str
     reason: str
     rule: str = ""
+    may_wait: bool = False
+
+    @property
+    def lacks_password(self) -> bool:
+        """Of a planned route: its address has its own server, but no password that works."""
+        return self.kind == "stopped" or self.rule == Rule.OUR_SERVERS_INSTEAD
 
 
 def explain(explanation: Explanation | Mapping[str, Any]) -> str:
@@ -87,7 +96,8 @@ def route_words(account: AccountSnapshot, address: str, answer: Route | Refusal)
     if isinstance(answer, Refusal):
         if answer.explanation.rule in {Rule.GATEWAY_BROKEN, Rule.GATEWAY_WIPED}:
             gateway = account.outside[address].gateway
-            return RouteWords("stopped", gateway.server.host if gateway else "", "", reason)
+            host = gateway.server.host if gateway else ""
+            return RouteWords("stopped", host, "", reason, may_wait=answer.may_wait)
         return RouteWords("", "", "", reason)
     host = answer.server.host if answer.kind == RouteKind.GATEWAY else ""
     return RouteWords(answer.kind, host, answer.sender, reason, answer.explanation.rule)

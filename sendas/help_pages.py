@@ -9,6 +9,8 @@ from accounts.access import signed_in
 from accounts.help_feedback import take_answer
 from accounts.mail_programs import submission_settings
 from accounts.requests import SignedInRequest
+from policies.models import Setting
+from policies.services import applied_value
 from smtp.address import split_address
 
 # Each has a template of its name; the words are the link to it.
@@ -43,12 +45,15 @@ def help_page(request: SignedInRequest, subject: str) -> HttpResponse:
     answer = take_answer(request)
     if isinstance(answer, HttpResponse):
         return answer
+    user = request.user
+    on_failure = applied_value(user.unit.path, user.cohort, Setting.GATEWAY_FAILURE)
     context = {
         **submission_settings(),
         "subjects": SUBJECTS,
         "subject": subject,
         "heading": SUBJECTS[subject][0],
-        "own_domain": split_address(request.user.primary_address)[1],
+        "own_domain": split_address(user.primary_address)[1],
+        "on_failure": on_failure.value["choice"],
         "helpful": answer,
     }
     return render(request, f"sendas/help/{subject}.html", context)

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from accounts.models import HelpAnswer
+from policies.models import AppliedPolicy, Setting
 from sendas.help_pages import SUBJECTS
 from sendas.services.outcomes import TOPICS
 from tests.support import assert_fits_the_policy, assert_only_to_be_read
@@ -56,6 +57,22 @@ def test_each_step_leads_to_its_help(user, page, link):
 
 def test_the_routes_are_told_with_ones_own_address(user, owner):
     assert f"on behalf of {owner.primary_address}" in read(user, f"{HELP}routes/")
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ("refuse", "nothing is sent by another one"),
+        ("hold", "the message waits here and is tried again"),
+        ("our_servers", "the message leaves by our servers on behalf of user@yourdomain.com"),
+    ],
+)
+def test_it_says_what_happens_when_an_own_server_fails(user, owner, choice, told):
+    AppliedPolicy.objects.create(
+        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
+        value={"choice": choice}, version=1,
+    )  # fmt: skip
+    assert told in read(user, f"{HELP}routes/")
 
 
 def test_an_answer_is_kept_once_for_each_page(user, owner):

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
-from policies.models import Setting
+from policies.models import AppliedPolicy, Setting
 from policies.services import apply_now, change_policy, database_now, pause
 from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
 from sendas.services.addresses import (
@@ -132,6 +132,40 @@ def test_a_stopped_server_is_told_with_its_reply(page, gateway):
     assert "nothing left by another server" in row
     assert "535 5.7.8 &lt;b&gt;authentication" in html
     assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
+
+
+@pytest.mark.parametrize(
+    ("choice", "badge", "told"),
+    [
+        ("refuse", "localhost · stopped", "Mail from this address is refused until"),
+        ("hold", "localhost · stopped", "Mail from this address waits until"),
+        (
+            "our_servers",
+            "by our servers on behalf of user@yourdomain.com",
+            "mail from this address leaves by our servers on behalf of user@yourdomain.com",
+        ),
+    ],
+)
+@pytest.mark.parametrize("wiped", [False, True])
+def test_without_a_password_the_list_says_what_happens_with_mail(
+    page, owner, gateway, choice, badge, told, wiped
+):
+    AppliedPolicy.objects.create(
+        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
+        value={"choice": choice}, version=1,
+    )  # fmt: skip
+    if wiped:
+        SmtpMsa.objects.update(wiped_at=Now(), key_id="", ciphertext=b"")
+    else:
+        record_refusal(credential_id=gateway.smtp_msa.credential_id, reply="535 5.7.8 No")
+    html = page()
+    row = row_of(html, PARTNER)
+    assert badge in row
+    assert told in row
+    assert "may not be used" not in row
+    assert ("Reply of the server: 535 5.7.8 No" in row) is not wiped
+    assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
+    assert f'href="/settings/send-as/{gateway.pk}/by-our-servers/"' in html
 
 
 def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, owner):
