@@ -47,6 +47,7 @@ from sendas.services.addresses import (
     set_gateway,
 )
 from sendas.services.allowance import gateway_allowance
+from sendas.services.breaker import try_stored_password
 from sendas.services.connection import GatewaySettings
 from sendas.services.discovery import Proposal, propose_settings
 from sendas.services.domain_questions import ask_for_page
@@ -154,8 +155,37 @@ def _takes_code(request: SignedInRequest, form: CodeForm) -> bool:
     return True
 
 
+def _try_password(request: SignedInRequest, listed: ListedAddress) -> HttpResponse:
+    if listed.row and _is_in_doubt(listed.row):
+        _test_stored(request, listed.row)
+    return redirect("sendas:list")
+
+
+def _is_in_doubt(send_as: SendAs) -> bool:
+    """Whether there is a stored password to be tested again, and it may be."""
+    return (
+        hasattr(send_as, "smtp_msa")
+        and send_as.smtp_msa.is_in_doubt
+        and may_have_gateway(send_as.user, send_as.send_as_email)
+    )
+
+
+def _test_stored(request: SignedInRequest, send_as: SendAs) -> None:
+    host = send_as.smtp_msa.host
+    try:
+        try_stored_password(actor=actor_of(request), send_as=send_as)
+    except ConnectionTestError as refusal:
+        messages.error(request, refusal.text)
+    except ValidationError as refusal:
+        messages.error(request, refusal.messages[0])
+    else:
+        told = _("%s took the stored password. What waits for it leaves by itself.")
+        messages.success(request, told % host)
+
+
 LIST_ACTIONS = {
     "make_default": _make_default,
+    "try_password": _try_password,
     "send_again": _send_again,
     "confirm": _confirm_code,
 }
@@ -371,8 +401,16 @@ def _server_form(
 
 
 def _save_server(request: SignedInRequest, send_as: SendAs, form: ServerForm | None) -> bool:
-    """False where it can't be kept; the form says why."""
-    if form is None or not form.has_changed():
+    """False where it can't be kept; the form says why.
+
+    A stored password that is in doubt is tested again. It stays as it is where that fails: the
+    next page says so, and the rest is saved.
+    """
+    if form is None:
+        return True
+    if not form.has_changed():
+        if _is_in_doubt(send_as):
+            _test_stored(request, send_as)
         return True
     if not form.is_valid():
         return False

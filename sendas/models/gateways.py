@@ -125,6 +125,11 @@ class SmtpMsa(models.Model):
         """Whether a password is stored that is not known to be refused."""
         return self.has_password and self.refused_at is None
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a password is stored that the server refused, or that the last check failed."""
+        return self.has_password and bool(self.refused_at or self.check_failure)
+
 
 class SmartHostCredentialQuerySet(models.QuerySet["SmartHostCredential"]):
     def with_password(self) -> "SmartHostCredentialQuerySet":

@@ -2,18 +2,24 @@
 
 A server that sees one wrong password after the other bans the address that they come from, and
 with it everybody's mail. So a password that may have become wrong is tried by one process at a
-time, and a refused one by nobody.
+time, and a refused one by nobody, unless its owner asks for one more attempt.
 """
 
 from datetime import timedelta
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
+from accounts.services.audit import Actor
+from accounts.services.rights import demand_owner
 from sendas.models import OwnerNotice, SendAs, SmtpMsa
-from sendas.services.addresses import gateway_password
+from sendas.services.addresses import gateway_password, set_gateway
+from sendas.services.connection import GatewaySettings
+from sendas.services.outcomes import ConnectionTestError
 from smtp.client import Credential
 from smtp.failure import FailureKind, SmtpFailure, Step
 
@@ -81,3 +87,39 @@ def record_refusal(*, credential_id: UUID, reply: str) -> bool:
             user_id=send_as.user_id, send_as=send_as, kind=OwnerNotice.Kind.PASSWORD_REFUSED
         )
     return True
+
+
+def try_stored_password(*, actor: Actor, send_as: SendAs) -> None:
+    """Test the stored password once more, though its server may have refused it.
+
+    A good test closes the breaker. Raise ValidationError or ConnectionTestError.
+    """
+    demand_owner(actor, send_as.user)
+    msa = SmtpMsa.objects.get(send_as=send_as)
+    stored = GatewaySettings(msa.host, msa.port, msa.security_mode, msa.username, password="")
+    if msa.has_password and not _claim_even_refused(msa.credential_id):
+        raise ValidationError(
+            _("The password is being tried at this moment. Look again in a minute.")
+        )
+    try:
+        set_gateway(actor=actor, send_as=send_as, gateway=stored)
+    except ConnectionTestError as error:
+        if error.is_refusal and not record_refusal(
+            credential_id=msa.credential_id, reply=error.reply
+        ):
+            SmtpMsa.objects.filter(credential_id=msa.credential_id).update(
+                refusal=error.reply[:500]
+            )
+        raise
+    finally:
+        # Where the test was good, the password has another id by now, and no claim.
+        release_claim(msa.credential_id)
+
+
+def _claim_even_refused(credential_id: UUID) -> bool:
+    free = SmtpMsa.objects.filter(
+        Q(claimed_until=None) | Q(claimed_until__lt=Now()),
+        credential_id=credential_id,
+        wiped_at=None,
+    )
+    return bool(free.update(claimed_until=Now() + timedelta(seconds=CLAIM_SECONDS)))

@@ -30,8 +30,11 @@ class ConnectionTestError(Exception):
     """The server can't be used as typed: `field` of the form, `text` for its owner.
 
     `step` is where the test ended. `reply` quotes the server, only where it is known to be a mail
-    server. `topic` is where the help says more.
+    server. `topic` is where the help says more. `is_refusal`: the server said for good that it
+    does not take the password.
     """
+
+    is_refusal = False
 
     def __init__(
         self, step: TestStep, field: str, text: str, *, reply: str = "", topic: str = ""
@@ -224,6 +227,7 @@ def explain_outcome(
     outcome = _outcome_of(failure)
     quoted = outcome.step >= TestStep.SIGN_IN and failure.reply
     error = told(outcome, about, reply=str(failure.reply) if quoted else "")
+    error.is_refusal = failure.kind is FailureKind.AUTH_REFUSED and failure.permanent
     provider = provider_behind(host)
     if outcome is REFUSED[Refusal.WRONG_PASSWORD] and provider and provider.hint:
         # Most of these say "wrong" of a right password that is no app password.
