@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in
 from accounts.late_forms import keeps_typed
+from accounts.models import User
 from accounts.requests import SignedInRequest, TypedRequest, actor_of
 from delivery.access import own_message, own_messages
 from delivery.explain import RouteWords, attempt_words
@@ -25,7 +26,7 @@ from delivery.outbox import discard, retry_now
 from delivery.sending import Sender, send_letter, senders_of
 from delivery.templatetags.routes import routes_of
 from delivery.uploads import left_out
-from sendas.models import ReplyFrom
+from sendas.models import ReplyFrom, SmtpMsa
 from sendas.services.addresses import reply_from
 
 PER_PAGE = 25
@@ -99,10 +100,14 @@ def _show(
 
 
 class Line(NamedTuple):
-    """A message, and by which way it went or goes next; None where that is of no interest."""
+    """A message, and by which way it went or goes next; None where that is of no interest.
+
+    `stopped`: the server without a password that works, which it waits for whatever is tried.
+    """
 
     message: OutboxMessage
     route: RouteWords | None
+    stopped: SmtpMsa | None
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -129,13 +134,24 @@ def outgoing(request: SignedInRequest) -> HttpResponse:
 def _lines(request: SignedInRequest, shown: Sequence[OutboxMessage]) -> list[Line]:
     planned = routes_of(request.user)
     ways = _ways([message for message in shown if not message.is_under_way])
-    return [
-        Line(
-            message,
-            planned.get(message.from_address) if message.is_under_way else ways.get(message.pk),
-        )
-        for message in shown
-    ]
+    stopped = _stopped(request.user)
+    lines = []
+    for message in shown:
+        if message.is_under_way:
+            route = planned.get(message.from_address)
+            is_held = message.state == OutboxMessage.State.HELD
+            waits = is_held and route is not None and route.kind == "stopped"
+            server = stopped.get(message.credential_id) if waits else None
+            lines.append(Line(message, route, server))
+        else:
+            lines.append(Line(message, ways.get(message.pk), None))
+    return lines
+
+
+def _stopped(user: User) -> dict[UUID | None, SmtpMsa]:
+    """The account's servers whose password is refused or wiped, by credential."""
+    servers = SmtpMsa.objects.without_working_password().filter(send_as__user=user)
+    return {server.credential_id: server for server in servers}
 
 
 def _ways(ended: Sequence[OutboxMessage]) -> dict[UUID, RouteWords]:
@@ -150,6 +166,7 @@ def _digest(lines: Sequence[Line]) -> str:
     """Changes with everything that the list shows of its messages."""
     shown = [
         (line.message.pk, line.message.state, line.message.last_reply, line.route)
+        + (line.stopped and (line.stopped.pk, line.stopped.has_password),)
         + ((line.message.next_attempt_at,) if line.message.can_be_discarded else ())
         for line in lines
     ]
@@ -161,7 +178,10 @@ def _try_again(request: SignedInRequest) -> HttpResponse:
         number = UUID(request.POST.get("retry", ""))
     except ValueError as error:
         raise BadRequest("None of the list's actions.") from error
-    if retry_now(actor=actor_of(request), message=own_message(request, number)):
+    message = own_message(request, number)
+    if _lines(request, [message])[0].stopped:  # stopped since the page was shown
+        messages.warning(request, _("It waits for a password that works: enter one first."))
+    elif retry_now(actor=actor_of(request), message=message):
         messages.success(request, _("It is tried again now."))
     else:
         _tell_it_is_late(request)

@@ -26,6 +26,9 @@ class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
     def refused(self) -> "SmtpMsaQuerySet":
         return self.filter(refused_at__isnull=False)
 
+    def without_working_password(self) -> "SmtpMsaQuerySet":
+        return self.filter(Q(refused_at__isnull=False) | Q(wiped_at__isnull=False))
+
     def to_check(self) -> "SmtpMsaQuerySet":
         """Whose password is to be tried, unless it is known to work."""
         return self.filter(check_due_at__lte=Now(), refused_at=None, wiped_at=None)

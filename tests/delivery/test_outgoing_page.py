@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM
 from delivery.models import Delivery, OutboxChunk, OutboxMessage
+from policies.models import AppliedPolicy, Setting
+from sendas.models import SmtpMsa
 from sendas.services.addresses import set_gateway
 from sendas.services.breaker import record_refusal
 from tests.delivery.outbox import deliver, put, state_of
@@ -82,6 +84,42 @@ def test_a_held_message_says_what_it_waits_for_and_leaves_once_mended(
     assert "Held" in told
     assert "stopped" in told
     assert "It leaves by itself once a new one works." in told
+
+
+def test_what_waits_for_a_password_offers_what_helps_and_no_attempt(
+    page, client, owner, allowed, partner
+):
+    send_as = make_send_as(owner)
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
+    record_refusal(credential_id=send_as.smtp_msa.credential_id, reply="535 5.7.8 No")
+    message = put(owner, from_address=PARTNER)
+    deliver()
+    assert state_of(message) == "held"
+    shown = page().content.decode()
+    assert "Try now" not in shown
+    for link in ("edit/#id_password", "by-our-servers/"):
+        assert f'href="/settings/send-as/{send_as.pk}/{link}"' in shown
+    due = OutboxMessage.objects.get().next_attempt_at
+    answer = client.post(OUTGOING, {"retry": str(message.pk)}, follow=True)
+    assert "It waits for a password that works" in words(answer)
+    assert OutboxMessage.objects.get().next_attempt_at == due
+    SmtpMsa.objects.update(refused_at=None, wiped_at=Now(), key_id="", ciphertext=b"")
+    assert "The password for its server was deleted." in words(page())
+    SmtpMsa.objects.update(wiped_at=None)
+    assert "Try now" in words(page())
+
+
+def test_where_our_servers_may_carry_it_by_now_it_can_be_tried(page, owner, allowed, partner):
+    send_as = make_send_as(owner)
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
+    record_refusal(credential_id=send_as.smtp_msa.credential_id, reply="535 5.7.8 No")
+    put(owner, from_address=PARTNER)
+    deliver()
+    AppliedPolicy.objects.create(
+        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
+        value={"choice": "our_servers"}, version=1,
+    )  # fmt: skip
+    assert "Try now" in words(page())
 
 
 def test_try_now_makes_it_due(page, client, owner, relay):
