@@ -1,5 +1,6 @@
 """A person's own settings: the addresses to send from. Every page works without JavaScript."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access import signed_in
 from accounts.late_forms import keeps_typed, unjudged
+from accounts.models import User
 from accounts.models.directory import in_own_domains
 from accounts.requests import SignedInRequest, TypedRequest, actor_of
 from policies.guardrails import Guardrails
@@ -29,7 +31,7 @@ from sendas.forms import (
     ReplyForm,
     ServerForm,
 )
-from sendas.models import ReplyFrom, SendAs
+from sendas.models import ReplyFrom, SendAs, SmtpMsa
 from sendas.services.acceptance import judge_address, judge_list
 from sendas.services.addresses import (
     Details,
@@ -57,7 +59,7 @@ from sendas.services.guardrails import (
     guardrail_notes,
     guardrails_of,
 )
-from sendas.services.outcomes import ConnectionTestError
+from sendas.services.outcomes import ConnectionTestError, explain_check
 from sendas.services.proof import confirm_code, confirm_link, send_proof
 from sendas.services.signatures import signature_for_box
 from smtp.address import split_address
@@ -88,10 +90,16 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     listing = list_addresses(request.user)
     accepted = judge_list(request.user, listing)
+    failed_checks = _failed_checks(request.user, listing)
     context = {
         "reply_form": ReplyForm(initial={"reply_from": reply_from(request.user)}),
         "rows": [
-            (listed, _code_form(listed, refused), accepted.get(listed.address))
+            (
+                listed,
+                _code_form(listed, refused),
+                accepted.get(listed.address),
+                failed_checks.get(listed.address),
+            )
             for listed in listing
         ],
         "allowance": allowance,
@@ -100,6 +108,23 @@ def _show_list(request: SignedInRequest, refused: CodeForm | None = None) -> Htt
         "drafts": open_drafts(request, {listed.address for listed in listing}),
     }
     return render(request, "sendas/list.html", context)
+
+
+def _failed_checks(user: User, listing: Sequence[ListedAddress]) -> dict[str, ConnectionTestError]:
+    """By address: what the last check of its own server found, where that failed."""
+    servers: dict[str, SmtpMsa | None] = {
+        listed.address: getattr(listed.row, "smtp_msa", None) for listed in listing
+    }
+    failed = {address: msa for address, msa in servers.items() if msa and msa.check_failure}
+    if not failed:
+        return {}
+    least_tls = guardrails_of(user).least_tls
+    return {
+        address: explain_check(
+            msa.check_failure, host=msa.host, port=msa.port, address=address, least_tls=least_tls
+        )
+        for address, msa in failed.items()
+    }
 
 
 def _code_form(listed: ListedAddress, refused: CodeForm | None) -> CodeForm | None:

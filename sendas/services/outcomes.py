@@ -235,6 +235,17 @@ def explain_outcome(
     return error
 
 
+def explain_check(
+    kind: str, *, host: str, port: int, address: str, least_tls: str
+) -> ConnectionTestError:
+    """The words for a check of the stored password that failed by this FailureKind."""
+    failure = FailureKind(kind)
+    step = Step.AUTH if failure is FailureKind.AUTH_REFUSED else Step.CONNECT
+    return explain_outcome(
+        SmtpFailure(failure, step), host=host, port=port, address=address, least_tls=least_tls
+    )
+
+
 def told(outcome: Outcome, about: Mapping[str, object], *, reply: str = "") -> ConnectionTestError:
     return ConnectionTestError(
         outcome.step, outcome.field, str(outcome.text) % about, reply=reply, topic=outcome.topic

@@ -17,8 +17,9 @@ from sendas.services.addresses import (
     reply_from,
     set_gateway,
 )
-from sendas.services.breaker import record_refusal
+from sendas.services.breaker import note_sign_in, record_refusal
 from sendas.services.proof import send_proof
+from smtp.failure import FailureKind
 from tests.policies.rows import apply_wave
 from tests.sendas.conftest import (
     PARTNER,
@@ -166,6 +167,54 @@ def test_without_a_password_the_list_says_what_happens_with_mail(
     assert ("Reply of the server: 535 5.7.8 No" in row) is not wiped
     assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
     assert f'href="/settings/send-as/{gateway.pk}/by-our-servers/"' in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "topic"),
+    [
+        (
+            FailureKind.CERTIFICATE_EXPIRED,
+            "localhost has expired",
+            "certificate-expired",
+        ),
+        (FailureKind.CERTIFICATE_NAME, "for another name than localhost", "certificate-name"),
+        (FailureKind.TLS_VERSION, "outdated kind of TLS", "old-encryption"),
+        (FailureKind.TIMEOUT, "No mail server answers like that", "no-mail-server"),
+        (FailureKind.AUTH_REFUSED, "stopped answering at the sign-in", "put-off"),
+    ],
+)
+def test_a_failed_check_is_told_to_its_owner(page, gateway, kind, told, topic):
+    assert "The last check" not in page()
+    SmtpMsa.objects.update(check_failure=kind, checked_at=Now())
+    html = page()
+    row = row_of(html, PARTNER)
+    assert "The last check of localhost failed" in row
+    assert told in row
+    assert "Each message is still tried there" in row
+    assert f'href="/settings/help/errors/#{topic}"' in html
+    note_sign_in(SmtpMsa.objects.get().credential_id)
+    assert "The last check" not in page()
+
+
+def test_each_kind_of_failure_has_words(page, gateway):
+    for kind in FailureKind:
+        SmtpMsa.objects.update(check_failure=kind, checked_at=Now())
+        assert "The last check of localhost failed" in page()
+
+
+def test_more_failed_checks_take_no_more_queries(page, owner, partner, gateway):
+    other = make_send_as(owner, address="second@partnerdomain.com")
+    set_gateway(actor=SYSTEM, send_as=other, gateway=gateway_at(partner.port))
+    SmtpMsa.objects.filter(send_as=gateway).update(
+        check_failure=FailureKind.CERTIFICATE_NAME, checked_at=Now()
+    )
+    assert page().count("The last check of") == 1
+    with CaptureQueriesContext(connection) as one:
+        page()
+    SmtpMsa.objects.update(check_failure=FailureKind.CERTIFICATE_NAME, checked_at=Now())
+    with CaptureQueriesContext(connection) as two:
+        assert page().count("The last check of") == 2
+    assert len(two) == len(one)
 
 
 def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, owner):
