@@ -58,7 +58,8 @@ class SmtpMsa(models.Model):
     key_id = models.CharField(max_length=40, editable=False)
     ciphertext = models.BinaryField(editable=False)
     signed_in_at = models.DateTimeField(_("last signed in"), null=True, editable=False)
-    # Set when the server refused the password: nothing is tried again until a new one is tested.
+    # Set when the server refused the password: it is not tried again
+    # until its owner tests it or a new one.
     refused_at = models.DateTimeField(_("password refused"), null=True, editable=False)
     refusal = models.CharField(_("reply of the server"), max_length=500, editable=False)
     # Somebody tries the password, which may be wrong, and nobody else does until then.
