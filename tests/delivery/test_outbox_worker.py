@@ -98,19 +98,19 @@ def resume(messages, process) -> None:
 
 def test_workers_killed_at_random_under_load_lose_nothing(owner, relay):
     messages = [put(owner, subject=f"number-{number}") for number in range(400)]
-    kills = 0
+    killed_at = []
     for _ in range(3):
         with worker(relay) as victim:
             stop_at = len(relay.taken) + 60
 
-            def kill(_step: str, victim=victim, stop_at=stop_at) -> None:
+            def kill(step: str, victim=victim, stop_at=stop_at) -> None:
                 if len(relay.taken) >= stop_at and victim.process.poll() is None:
                     victim.kill()
+                    killed_at.append(step)
 
             relay.at = kill
             tasks.deliver_outbox.delay()
             until(lambda victim=victim: victim.process.poll() is not None, 30)
-            kills += 1
         OutboxMessage.objects.filter(state=State.SENDING).update(next_attempt_at=Now())
     relay.at = lambda _step: None
     with worker(relay) as last:
@@ -120,6 +120,8 @@ def test_workers_killed_at_random_under_load_lose_nothing(owner, relay):
             30,
             lambda: last.output,
         )
+    assert len(killed_at) >= 3
+    assert set(killed_at) <= set(STEPS)
     came = [taken.header for taken in relay.taken]
     assert len(set(came)) == len(messages)
     unsettled = Delivery.objects.filter(state=Delivery.State.HANDING_OVER).count()

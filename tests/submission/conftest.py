@@ -20,9 +20,11 @@ from config.demo_organisation import PARTNER_ADDRESS
 from config.installation import LOOPBACK, read_installation
 from delivery.models import RuleChange
 from policies.models import AppliedPolicy, Setting
+from sendas import upstream
 from sendas.credentials import Binding, seal
 from sendas.models import SendAs, SmtpMsa
 from tests.config.running import free_ports
+from tests.delivery.outbox import deliver
 from tests.processes import MANAGE, Running, running, until
 from tests.services import DATA_DIR
 from tests.submission.upstream import Upstream
@@ -185,3 +187,28 @@ def apply_policy(user, *, allowed: bool, version: int) -> None:
         cohort=user.cohort, unit=user.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
         defaults={"value": {"allowed": allowed}, "version": version},
     )  # fmt: skip
+
+
+@pytest.fixture
+def scripted(partner_address, post_office):
+    """The gateway is the scripted server; returns how to start it."""
+    SmtpMsa.objects.all().delete()
+    set_gateway(partner_address, post_office, "secret", port=post_office.upstream_port,
+                security_mode="ssl")  # fmt: skip
+    return post_office.upstream
+
+
+@pytest.fixture
+def worker_here(post_office, settings, monkeypatch):
+    """Runs of the outbox in this process, with the relay and the trust of the service."""
+    settings.OUTGATE_RELAY_URL = (
+        f"smtp+starttls://localhost:{post_office.ports['OUTGATE_DEMO_OURS_PORT']}"
+    )
+    settings.OUTGATE_EGRESS_PORTS = frozenset(post_office.ports.values())
+    monkeypatch.setenv("SSL_CERT_FILE", str(post_office.data_dir / "certificates" / "bundle.pem"))
+    caches = (upstream.relay, upstream.egress_guard, upstream.tls_context)
+    for cache in caches:
+        cache.cache_clear()
+    yield deliver
+    for cache in caches:
+        cache.cache_clear()

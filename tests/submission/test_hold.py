@@ -12,10 +12,8 @@ from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery, OutboxChunk, OutboxMessage
 from delivery.sealing import CHUNK_BYTES
 from policies.models import AppliedPolicy, GatewayFailure, Setting
-from sendas import upstream
 from sendas.models import SmtpMsa
 from tests.away import database_away
-from tests.delivery.outbox import deliver
 from tests.submission.conftest import apply_policy, set_gateway
 
 PRIMARY = "user@yourdomain.com"
@@ -41,31 +39,6 @@ def client(post_office, app_password):
     with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
         client.login(PRIMARY, app_password)
         yield client
-
-
-@pytest.fixture
-def scripted(partner_address, post_office):
-    """The gateway is the scripted server; returns how to start it."""
-    SmtpMsa.objects.all().delete()
-    set_gateway(partner_address, post_office, "secret", port=post_office.upstream_port,
-                security_mode="ssl")  # fmt: skip
-    return post_office.upstream
-
-
-@pytest.fixture
-def worker_here(post_office, settings, monkeypatch):
-    """Runs of the outbox in this process, with the relay and the trust of the service."""
-    settings.OUTGATE_RELAY_URL = (
-        f"smtp+starttls://localhost:{post_office.ports['OUTGATE_DEMO_OURS_PORT']}"
-    )
-    settings.OUTGATE_EGRESS_PORTS = frozenset(post_office.ports.values())
-    monkeypatch.setenv("SSL_CERT_FILE", str(post_office.data_dir / "certificates" / "bundle.pem"))
-    caches = (upstream.relay, upstream.egress_guard, upstream.tls_context)
-    for cache in caches:
-        cache.cache_clear()
-    yield deliver
-    for cache in caches:
-        cache.cache_clear()
 
 
 def choose(user, choice: str) -> None:
