@@ -22,7 +22,7 @@ from smtp.address import AddressError, normalise_address
 from smtp.client import Security
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
-TREAT_AS_ALIAS_HELP = gettext_lazy("Clear it if you write from this address for somebody else.")
+TREAT_AS_ALIAS_HELP = gettext_lazy("Leave it on if the mailbox is yours alone.")
 # The name goes into header fields, where a line break would begin another one.
 NO_CONTROL_CHARACTERS = RegexValidator(
     r"[\x00-\x1f\x7f-\x9f]",
@@ -158,7 +158,7 @@ class ServerForm(forms.Form):
     security_mode = forms.ChoiceField(
         label=gettext_lazy("Encryption"),
         choices=SmtpMsa.SECURITY_CHOICES,
-        help_text=gettext_lazy("Usual: port 587 with STARTTLS, 465 with TLS from the start."),
+        help_text=gettext_lazy("Often port 587 with STARTTLS, or 465 with TLS from the start."),
     )
     username = forms.CharField(
         label=gettext_lazy("User name"),

@@ -10,6 +10,7 @@ function focusRefusal(root) {
 // Only where it stands in the window: the page above it is not skipped.
 function focusDueField() {
   if (document.querySelector("[data-focus]")) return;
+  if (document.activeElement?.matches("input, select, textarea")) return;
   const field = document.querySelector("[data-due]");
   if (field && field.getBoundingClientRect().bottom <= innerHeight) field.focus();
 }
@@ -59,6 +60,10 @@ function onSubmit(event) {
   setTimeout(() => sent.delete(event.target), 15_000);
 }
 
+// Back from the mail with the code, say: it can be typed at once.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) focusDueField();
+});
 document.addEventListener("submit", onSubmit);
 window.addEventListener("pageshow", () => {
   sent.clear();

@@ -348,7 +348,6 @@ def test_a_provider_that_wants_an_app_password_says_where_to_get_one(client, own
 
 def test_a_domain_that_says_nothing_leaves_the_fields_to_be_typed(client, owner, allowed, dns):
     html = second_step(client, owner)
-    assert "As the provider of the address tells you." in html
     assert 'name="host" value=' not in html
     before = len(dns.asked)
     client.post(ADD, NEW)  # back, and on again: what was found is kept

@@ -195,6 +195,17 @@ def test_an_address_is_added_by_the_keyboard_alone_on_a_narrow_page(
     expect(done).to_be_in_viewport(ratio=1)
 
 
+def test_back_from_another_tab_the_code_can_be_typed_at_once(page, owner):
+    row = make_pending(owner)
+    send_proof(row)
+    page.goto(f"/settings/send-as/{row.pk}/prove/")
+    code = page.get_by_label(f"Code for {PARTNER}")
+    page.get_by_role("link", name="Help with the proof").focus()
+    expect(code).not_to_be_focused()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(code).to_be_focused()
+
+
 def test_an_address_is_added_without_scripts(page, owner, allowed, partner, mailoutbox):
     context = page.context.browser.new_context(
         base_url=page.url.split("/settings")[0],
