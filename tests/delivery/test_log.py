@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -183,6 +183,12 @@ def test_a_refusal_is_kept_with_and_without_a_decision(owner):
     }  # fmt: skip
 
 
+def nodes_of(plan: dict) -> Iterator[dict]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes_of(part)
+
+
 def test_an_outcome_finds_its_row_by_key_with_the_plan_of_an_empty_log(owner):
     rows = [Delivery(id=uuid.uuid4(), account=owner, state="handing_over") for _ in range(300)]
     outcome = {"state": "delivered", "reply": "250", "size": 7, "times": {}}
@@ -197,9 +203,8 @@ def test_an_outcome_finds_its_row_by_key_with_the_plan_of_an_empty_log(owner):
             f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE log ('[]', '{json.dumps(outcomes)}')"
         )
         plan = cursor.fetchone()[0][0]["Plan"]
-    [scan] = [each for each in plan["Plans"] if each["Node Type"].endswith(" Heap Scan")]
-    [by_key] = [each for each in scan["Plans"] if "Index Name" in each]
+    [by_key] = [node for node in nodes_of(plan) if "Index Name" in node]
     assert by_key["Index Name"] == "delivery_delivery_pkey"
     assert "Index Cond" in by_key
-    assert by_key["Actual Rows"] == scan["Actual Rows"] == 3
+    assert by_key["Actual Rows"] == 3
     assert Delivery.objects.filter(state="delivered", reply="250", size=7).count() == 3
