@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from policies.models import PolicyChange, RolloutWave, Setting
-from policies.services import database_now
 
 
 class PolicyTrail(NamedTuple):
@@ -39,11 +39,11 @@ def policy_trail(explanation: Mapping[str, Any], *, before: datetime | None = No
         cohort=explanation["cohort"],
         change=change,
         reached_at=wave.applied_at if wave else None,
-        coming=_coming_wave(explanation, before or database_now()),
+        coming=_coming_wave(explanation, before or Now()),
     )
 
 
-def _coming_wave(explanation: Mapping[str, Any], at: datetime) -> RolloutWave | None:
+def _coming_wave(explanation: Mapping[str, Any], at: datetime | Now) -> RolloutWave | None:
     """Of the newest change for the account's unit or one above it, up to the one that decided."""
     paths = _paths_to(explanation)
     above = [path for path in paths if path in _deciding_paths(explanation)][:1]
