@@ -26,15 +26,19 @@ pytestmark = pytest.mark.slow
 
 
 @contextlib.contextmanager
-def begun(service: OwnService, password: str) -> Iterator[smtplib.SMTP_SSL]:
-    """All of the content but its dot, of which the first chunks are stored by now."""
-    with contextlib.closing(service.sign_in(password)) as client:
+def begun(scripted, office, password: str) -> Iterator[tuple[OwnService, smtplib.SMTP_SSL]]:
+    """The server is away; all of the content has been said but its dot, and chunks are stored."""
+    with (
+        scripted(**NOT_NOW),
+        own_service(office) as service,
+        contextlib.closing(service.sign_in(password)) as client,
+    ):
         client.mail(PARTNER_ADDRESS)
         client.rcpt(RECIPIENT)
         assert client.docmd("DATA")[0] == 354
         client.send(MESSAGE + BODY)
         until(lambda: OutboxChunk.objects.filter(message__state=State.STORING).count() >= 2, 10)
-        yield client
+        yield service, client
 
 
 def kill(service: OwnService) -> None:
@@ -61,11 +65,7 @@ def waits_for_the_lock(services) -> bool:
 
 def test_killed_while_the_content_comes_nothing_is_held(owner, app_password, scripted, post_office):
     choose(owner, GatewayFailure.HOLD)
-    with (
-        scripted(**NOT_NOW),
-        own_service(post_office) as service,
-        begun(service, app_password) as client,
-    ):
+    with begun(scripted, post_office, app_password) as (service, client):
         assert not OutboxMessage.objects.exclude(state=State.STORING).exists()
         kill(service)
         with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
@@ -77,11 +77,7 @@ def test_killed_before_the_commit_nothing_is_held(
     services, owner, app_password, scripted, post_office
 ):
     choose(owner, GatewayFailure.HOLD)
-    with (
-        scripted(**NOT_NOW),
-        own_service(post_office) as service,
-        begun(service, app_password) as client,
-    ):
+    with begun(scripted, post_office, app_password) as (service, client):
         with commit_waits(services):
             client.send(b".\r\n")
             until(lambda: waits_for_the_lock(services), 10)
@@ -96,11 +92,7 @@ def test_killed_once_it_has_said_250_the_message_is_sent(
     owner, app_password, scripted, post_office, worker_here
 ):
     choose(owner, GatewayFailure.HOLD)
-    with (
-        scripted(**NOT_NOW),
-        own_service(post_office) as service,
-        begun(service, app_password) as client,
-    ):
+    with begun(scripted, post_office, app_password) as (service, client):
         client.send(b".\r\n")
         assert client.getreply()[0] == 250
         kill(service)
