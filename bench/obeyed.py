@@ -16,7 +16,7 @@ from typing import Any
 
 import django
 
-django.setup()
+django.setup()  # before the imports below: they need models (hence E402)
 
 from django.db import connection  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402

@@ -9,7 +9,7 @@ import sys
 
 import django
 
-django.setup()
+django.setup()  # before the imports below: they need models (hence E402)
 
 from django.db import transaction  # noqa: E402
 

@@ -10,7 +10,7 @@ import time
 
 import django
 
-django.setup()
+django.setup()  # before the imports below: they need models (hence E402)
 
 from django.db import transaction  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402

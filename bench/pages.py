@@ -15,7 +15,7 @@ from typing import Any
 
 import django
 
-django.setup()
+django.setup()  # before the imports below: they need models (hence E402)
 
 from allauth.account.internal.flows.login import record_authentication  # noqa: E402
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret  # noqa: E402
