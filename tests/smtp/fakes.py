@@ -13,6 +13,7 @@ from smtp.server import Envelope, Limits, MessageSink, Session, SmtpServer
 
 PASSWORD = "corr3ct-horse"
 ACCEPTED = Reply(250, "2.0.0", "Taken")
+HEADER = b"From: user@example.com\r\nSubject: x\r\n\r\n"
 
 
 @dataclass
@@ -162,6 +163,12 @@ async def signed_in(port: int, tls: ssl.SSLContext) -> AsyncIterator[Dialogue]:
         await client.hear()
         assert (await client.sign_in()).startswith("235")
         yield client
+
+
+async def open_message(client: Dialogue) -> None:
+    await client.say("MAIL FROM:<user@example.com>")
+    await client.say("RCPT TO:<a@example.net>")
+    assert (await client.say("DATA")).startswith("354")
 
 
 class Stage:

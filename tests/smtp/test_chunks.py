@@ -12,9 +12,8 @@ from smtp.content import BareLineError, ContentReader
 from smtp.reply import Reply
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
-from tests.smtp.fakes import Dialogue, Recorder, dialling, serving, signed_in
+from tests.smtp.fakes import HEADER, Dialogue, Recorder, dialling, serving, signed_in
 
-HEADER = b"From: user@example.com\r\nSubject: x\r\n\r\n"
 MAIL = b"MAIL FROM:<user@example.com>\r\nRCPT TO:<a@example.net>\r\n"
 
 

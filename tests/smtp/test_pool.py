@@ -8,8 +8,8 @@ from smtp.client import Connection, FailureKind, Security, Server, SmtpFailure, 
 from smtp.pool import ConnectionPool
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
+from tests.smtp.connecting import CREDENTIAL, QUICK
 from tests.smtp.fakes import Stage, Theatre, playing
-from tests.smtp.test_client import CREDENTIAL, QUICK
 
 Opener = Callable[[], Awaitable[Connection]]
 

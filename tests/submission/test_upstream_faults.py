@@ -1,6 +1,6 @@
 """Whatever an upstream does at whatever step: the client hears the right class of reply, in time.
 
-Silence is in `smtp/test_client.py` with short timeouts, and here with the real ones (`make soak`).
+Silence is in `smtp/test_client_*.py` with short timeouts, here with the real ones (`make soak`).
 """
 
 import smtplib
