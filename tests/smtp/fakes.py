@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 from smtp.server import Envelope, Limits, MessageSink, Session, SmtpServer
+from tests.smtp.certificates import Authority
 
 PASSWORD = "corr3ct-horse"
 ACCEPTED = Reply(250, "2.0.0", "Taken")
@@ -162,6 +163,18 @@ async def signed_in(port: int, tls: ssl.SSLContext) -> AsyncIterator[Dialogue]:
     async with dialling(port, tls) as client:
         await client.hear()
         assert (await client.sign_in()).startswith("235")
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def serving_one(
+    handler: Recorder, authority: Authority, **limits: float
+) -> AsyncIterator[Dialogue]:
+    """Our server, and a client that is signed in to it over implicit TLS."""
+    async with (
+        serving(handler, authority.server_context(), implicit_tls=True, **limits) as (_, port),
+        signed_in(port, authority.client_context()) as client,
+    ):
         yield client
 
 

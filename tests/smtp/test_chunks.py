@@ -12,7 +12,7 @@ from smtp.content import BareLineError, ContentReader
 from smtp.reply import Reply
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
-from tests.smtp.fakes import HEADER, Dialogue, Recorder, dialling, serving, signed_in
+from tests.smtp.fakes import HEADER, Dialogue, Recorder, dialling, serving, serving_one, signed_in
 
 MAIL = b"MAIL FROM:<user@example.com>\r\nRCPT TO:<a@example.net>\r\n"
 
@@ -83,10 +83,7 @@ def unstuffed(body: bytes) -> bytes:
 def test_a_message_in_two_chunks(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             # RFC 3030 4.2, in one flight with what precedes and follows.
             one, two = HEADER + b".dot\r", b"\n.\r\nNOOP\r\n\xff"
             client.send(MAIL + bdat(one) + b"NOOP\r\n" + bdat(two) + bdat(b"", last=True))
@@ -107,10 +104,7 @@ def test_a_message_in_two_chunks(run: Run, authority: Authority) -> None:
 def test_a_command_may_come_byte_by_byte(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             raw = MAIL + bdat(HEADER) + bdat(b"text\r\n", last=True)
             for number in range(len(raw)):
                 client.send(raw[number : number + 1])
@@ -133,13 +127,7 @@ async def heard_after(client: Dialogue, raw: bytes) -> list[str]:
 def test_what_is_refused_is_read_all_the_same(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True, message_size=1000) as (
-                _,
-                port,
-            ),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, message_size=1000) as client:
             smuggled = b"MAIL FROM:<admin@example.com>\r\n"
             assert await heard_after(client, bdat(smuggled, last=True)) == ["503 5.5.1"]
             assert await heard_after(client, b"RCPT TO:<a@b.c>\r\n" + bdat(smuggled)) == [
@@ -166,10 +154,7 @@ def test_what_is_refused_is_read_all_the_same(run: Run, authority: Authority) ->
 def test_a_message_in_chunks_can_be_taken_back(run: Run, authority: Authority, verb: bytes) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             client.send(MAIL + bdat(HEADER + b"half"))
             assert [(await client.hear())[:3] for _ in range(3)] == ["250"] * 3
             assert (await client.say(verb))[0] == "2"
@@ -199,13 +184,7 @@ def test_where_no_next_command_can_be_trusted_the_session_ends(
 ) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True, message_size=1000) as (
-                _,
-                port,
-            ),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, message_size=1000) as client:
             client.send(MAIL + raw)
             assert [(await client.hear())[:3] for _ in range(2)] == ["250", "250"]
             assert (await client.hear()).startswith(reply)
@@ -232,10 +211,7 @@ def test_a_stranger_cannot_make_us_read_chunks(run: Run, authority: Authority) -
 def test_what_the_handler_refuses_is_heard_between_chunks(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder(verdict=Reply(451, "4.4.1", "Upstream has gone"))
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             client.send(MAIL + bdat(HEADER + b"one"))
             assert [(await client.hear())[:3] for _ in range(3)] == ["250"] * 3
             await asyncio.sleep(0.05)
@@ -250,10 +226,7 @@ def test_what_the_handler_refuses_is_heard_between_chunks(run: Run, authority: A
 def test_a_slow_sink_stops_a_client_that_sends_chunks(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder(gate=asyncio.Event())
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             client.send(MAIL + bdat(HEADER))
             total = 24_000_000
 
@@ -300,10 +273,7 @@ def test_draining_lets_a_message_in_chunks_finish(run: Run, authority: Authority
 def test_quiet_between_chunks_has_an_end(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True, idle=0.3) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, idle=0.3) as client:
             client.send(MAIL + bdat(HEADER))
             assert [(await client.hear())[:3] for _ in range(3)] == ["250"] * 3
             assert (await client.hear()).startswith("421 4.4.2")

@@ -8,17 +8,23 @@ import pytest
 from smtp.reply import Reply
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
-from tests.smtp.fakes import HEADER, PASSWORD, Dialogue, Recorder, open_message, serving, signed_in
+from tests.smtp.fakes import (
+    HEADER,
+    PASSWORD,
+    Dialogue,
+    Recorder,
+    open_message,
+    serving,
+    serving_one,
+    signed_in,
+)
 
 
 def test_long_body_lines_pass_unchanged(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
         body = (b"x" * 8190 + b"\r\n") * 40
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             await open_message(client)
             client.send(HEADER + body + b".\r\n")
             assert await client.hear() == "250 2.0.0 Taken"
@@ -42,10 +48,7 @@ def test_what_the_handler_says_is_heard_after_the_final_dot(
 ) -> None:
     async def dialogue() -> None:
         handler = Recorder(**setting)
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             await open_message(client)
             client.send(HEADER + b"x\r\n" * 100_000)
             await asyncio.sleep(0.05)
@@ -66,10 +69,7 @@ def test_the_sink_has_the_first_megabyte_before_the_client_sends_its_last(
     async def dialogue() -> None:
         handler = Recorder()
         piece = (b"x" * 76 + b"\r\n") * 1000
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             await open_message(client)
             client.send(HEADER)
             for _ in range(20):
@@ -95,10 +95,7 @@ def test_a_slow_sink_stops_the_client(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         gate = asyncio.Event()
         handler = Recorder(gate=gate)
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority) as client:
             await open_message(client)
             client.send(HEADER)
             with pytest.raises(TimeoutError):

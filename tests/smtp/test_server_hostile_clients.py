@@ -6,7 +6,7 @@ import pytest
 
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
-from tests.smtp.fakes import HEADER, Recorder, dialling, serving, signed_in
+from tests.smtp.fakes import HEADER, Recorder, dialling, open_message, serving, serving_one
 
 ENDINGS = {
     "LF.LF": b"\n.\n",
@@ -27,13 +27,8 @@ def test_no_fake_ending_ends_a_message(
 ) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
-            await client.say("MAIL FROM:<user@example.com>")
-            await client.say("RCPT TO:<a@example.net>")
-            await client.say("DATA")
+        async with serving_one(handler, authority) as client:
+            await open_message(client)
             smuggled = b"MAIL FROM:<admin@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
             content = HEADER + b"text" + ending + smuggled + HEADER + b"bad\r\n.\r\n"
             for piece in [content[i : i + 1] for i in range(len(content))] if split else [content]:

@@ -6,7 +6,15 @@ import pytest
 
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
-from tests.smtp.fakes import HEADER, Recorder, dialling, open_message, serving, signed_in
+from tests.smtp.fakes import (
+    HEADER,
+    Recorder,
+    dialling,
+    open_message,
+    serving,
+    serving_one,
+    signed_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +57,7 @@ def test_content_beyond_the_limits_is_refused_and_the_session_goes_on(
 ) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(
-                handler,
-                authority.server_context(),
-                implicit_tls=True,
-                message_size=1500,
-                header_size=500,
-            ) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, message_size=1500, header_size=500) as client:
             assert (await client.say("MAIL FROM:<a@b.c> SIZE=1501")).startswith("552 5.3.4")
             await open_message(client)
             client.send(content)
@@ -75,13 +74,7 @@ def test_content_beyond_the_limits_is_refused_and_the_session_goes_on(
 def test_who_sends_twice_the_limit_is_cut_off(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(handler, authority.server_context(), implicit_tls=True, message_size=1000) as (
-                _,
-                port,
-            ),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, message_size=1000) as client:
             await open_message(client)
             client.send(HEADER + b"x" * 5000)
             assert (await client.hear()).startswith("552 5.3.4")
@@ -169,16 +162,7 @@ def test_quiet_and_slow_clients_are_cut_off(run: Run, authority: Authority) -> N
 def test_content_that_drips_in_is_cut_off(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
         handler = Recorder()
-        async with (
-            serving(
-                handler,
-                authority.server_context(),
-                implicit_tls=True,
-                rate_window=0.3,
-                bytes_per_second=500,
-            ) as (_, port),
-            signed_in(port, authority.client_context()) as client,
-        ):
+        async with serving_one(handler, authority, rate_window=0.3, bytes_per_second=500) as client:
             await open_message(client)
             client.send(HEADER + b"x" * 500)
             answer = asyncio.create_task(client.hear())
