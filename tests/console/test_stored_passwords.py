@@ -17,7 +17,7 @@ from sendas.services.addresses import gateway_password
 from sendas.services.wiping import hosts_with_passwords, wipe_passwords
 from sendas.tasks import mail_notice
 from tests.sendas.conftest import PARTNER, apply_policy, make_pending, make_send_as
-from tests.sendas.test_list_page import row_of
+from tests.sendas.pages import row_of
 from tests.support import assert_fits_the_policy, read
 
 PAGE = "/console/stored-passwords/"

@@ -10,9 +10,11 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from django.db.models.functions import Now
 
 from accounts.models.people import cohort_count
+from accounts.services.audit import SYSTEM
 from policies.models import AppliedPolicy, Setting
 from sendas import upstream
 from sendas.models import MailDomain, SendAs
+from sendas.services.addresses import set_gateway
 from sendas.services.connection import GatewaySettings
 from tests.sendas.dns_server import DnsServer, dns_server
 from tests.smtp.certificates import Authority
@@ -142,6 +144,27 @@ def move_to_next_cohort(user) -> None:
     """Into an ordinary cohort that nothing has reached."""
     user.cohort = user.cohort % cohort_count() + 1
     user.save()
+
+
+@pytest.fixture
+def user(client, owner):
+    """The owner, signed in."""
+    client.force_login(owner)
+    return client
+
+
+@pytest.fixture
+def page(client, owner):
+    """Opens the owner's list; the answer is its HTML."""
+    client.force_login(owner)
+    return lambda: client.get("/settings/").content.decode()
+
+
+@pytest.fixture
+def with_gateway(owner, allowed, partner) -> SendAs:
+    send_as = make_send_as(owner)
+    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
+    return SendAs.objects.get()
 
 
 def gateway_at(port: int, **changes: object) -> GatewaySettings:

@@ -24,12 +24,6 @@ def strict(dns):
     return dns
 
 
-@pytest.fixture
-def user(client, owner):
-    client.force_login(owner)
-    return client
-
-
 def choices(html: str) -> list[str]:
     """The words of each route, tags left out."""
     found = re.findall(r'<div class="route-choice">.*?<div class="preview">', html, re.DOTALL)

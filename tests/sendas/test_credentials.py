@@ -10,13 +10,12 @@ from django.core.signals import got_request_exception
 from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
-from accounts.services.audit import SYSTEM
 from sendas import credentials
 from sendas.credentials import Binding, CredentialError, Sealed, key_ring, seal, unseal
 from sendas.models import SmtpMsa
-from sendas.services.addresses import gateway_password, set_gateway
+from sendas.services.addresses import gateway_password
 from tests.secrets import found_in
-from tests.sendas.conftest import CANARY, PARTNER, gateway_at, make_send_as
+from tests.sendas.conftest import CANARY, PARTNER, make_send_as
 
 BINDING = Binding(1, "smtp.partnerdomain.com", 587, "starttls", "user.name@partnerdomain.com")
 
@@ -35,10 +34,8 @@ def ring(settings):
 
 
 @pytest.fixture
-def msa(owner, allowed, partner) -> SmtpMsa:
-    send_as = make_send_as(owner)
-    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
-    return SmtpMsa.objects.get()
+def msa(with_gateway) -> SmtpMsa:
+    return with_gateway.smtp_msa
 
 
 def test_what_is_sealed_comes_back_and_never_looks_the_same():

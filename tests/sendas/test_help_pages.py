@@ -13,13 +13,6 @@ from tests.support import assert_fits_the_policy, assert_only_to_be_read
 HELP = "/settings/help/"
 
 
-@pytest.fixture
-def user(client, owner):
-    """The owner, signed in."""
-    client.force_login(owner)
-    return client
-
-
 def read(user, url: str) -> str:
     answer = user.get(url)
     assert answer.status_code == 200

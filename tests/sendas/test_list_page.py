@@ -9,51 +9,21 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import add_alias, suspend_user
-from policies.models import AppliedPolicy, Setting
+from policies.models import Setting
 from policies.services import apply_now, change_policy, database_now, pause
-from sendas.models import MailDomain, ReplyFrom, SendAs, SmtpMsa
-from sendas.services.addresses import (
-    list_addresses,
-    reply_from,
-    set_gateway,
-)
-from sendas.services.breaker import note_sign_in, record_refusal
-from sendas.services.proof import send_proof
-from smtp.failure import FailureKind
+from sendas.models import MailDomain, ReplyFrom, SmtpMsa
+from sendas.services.addresses import list_addresses, reply_from
 from tests.policies.rows import apply_wave
 from tests.sendas.conftest import (
     PARTNER,
-    gateway_at,
     know_domain,
     make_pending,
     make_send_as,
     move_to_next_cohort,
 )
-from tests.sendas.test_proof import age_mails, code_in
+from tests.sendas.pages import LIST, row_of
 
-LIST = "/settings/"
 ALIAS = "sales@yourdomain.com"
-
-
-@pytest.fixture
-def page(client, owner):
-    """Opens the owner's list; the answer is its HTML."""
-    client.force_login(owner)
-    return lambda: client.get(LIST).content.decode()
-
-
-@pytest.fixture
-def gateway(owner, allowed, partner) -> SendAs:
-    send_as = make_send_as(owner)
-    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
-    return send_as
-
-
-def row_of(html: str, address: str) -> str:
-    """The words of one row, tags left out."""
-    rows = re.findall(r'<li class="list-row".*?</li>', html, re.DOTALL)
-    row = next(row for row in rows if f"<b>{address}</b>" in row)
-    return " ".join(re.sub(r"<[^>]+>", " ", row).split())
 
 
 def test_it_asks_for_sign_in(client, db):
@@ -91,14 +61,16 @@ def test_an_address_without_server_goes_on_behalf_of_the_primary(page, owner):
     assert f"by our servers on behalf of {owner.primary_address}" in row_of(page(), PARTNER)
 
 
-def test_an_address_with_server_goes_through_it(page, gateway, partner):
+def test_an_address_with_server_goes_through_it(page, with_gateway, partner):
     row = row_of(page(), PARTNER)
     assert "through localhost" in row
     assert f"Port {partner.port} with STARTTLS" in row
     assert "last signed in" in row
 
 
-def test_whether_receivers_will_take_it_is_told_for_the_route_that_is_used(page, gateway, owner):
+def test_whether_receivers_will_take_it_is_told_for_the_route_that_is_used(
+    page, with_gateway, owner
+):
     know_domain(policy="reject", spf={"localhost": "pass"})
     assert "partnerdomain.com names localhost as a server" in row_of(page(), PARTNER)
     move_to_next_cohort(owner)
@@ -124,100 +96,7 @@ def test_what_is_not_known_yet_is_told_as_that(page, owner, settings):
     assert "partnerdomain.com has not told its rules" in row_of(page(), PARTNER)
 
 
-def test_a_stopped_server_is_told_with_its_reply(page, gateway):
-    reply = "535 5.7.8 <b>authentication</b> failed"
-    record_refusal(credential_id=gateway.smtp_msa.credential_id, reply=reply)
-    html = page()
-    row = row_of(html, PARTNER)
-    assert "localhost · stopped" in row
-    assert "nothing left by another server" in row
-    assert "535 5.7.8 &lt;b&gt;authentication" in html
-    assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
-
-
-@pytest.mark.parametrize(
-    ("choice", "badge", "told"),
-    [
-        ("refuse", "localhost · stopped", "Mail from this address is refused until"),
-        ("hold", "localhost · stopped", "Mail from this address waits until"),
-        (
-            "our_servers",
-            "by our servers on behalf of user@yourdomain.com",
-            "mail from this address leaves by our servers on behalf of user@yourdomain.com",
-        ),
-    ],
-)
-@pytest.mark.parametrize("wiped", [False, True])
-def test_without_a_password_the_list_says_what_happens_with_mail(
-    page, owner, gateway, choice, badge, told, wiped
-):
-    AppliedPolicy.objects.create(
-        cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
-        value={"choice": choice}, version=1,
-    )  # fmt: skip
-    if wiped:
-        SmtpMsa.objects.update(wiped_at=Now(), key_id="", ciphertext=b"")
-    else:
-        record_refusal(credential_id=gateway.smtp_msa.credential_id, reply="535 5.7.8 No")
-    html = page()
-    row = row_of(html, PARTNER)
-    assert badge in row
-    assert told in row
-    assert "may not be used" not in row
-    assert ("Reply of the server: 535 5.7.8 No" in row) is not wiped
-    assert f'href="/settings/send-as/{gateway.pk}/edit/#id_password"' in html
-    assert f'href="/settings/send-as/{gateway.pk}/by-our-servers/"' in html
-
-
-@pytest.mark.parametrize(
-    ("kind", "told", "topic"),
-    [
-        (
-            FailureKind.CERTIFICATE_EXPIRED,
-            "localhost has expired",
-            "certificate-expired",
-        ),
-        (FailureKind.CERTIFICATE_NAME, "for another name than localhost", "certificate-name"),
-        (FailureKind.TLS_VERSION, "outdated kind of TLS", "old-encryption"),
-        (FailureKind.TIMEOUT, "No mail server answers like that", "no-mail-server"),
-        (FailureKind.AUTH_REFUSED, "stopped answering at the sign-in", "put-off"),
-    ],
-)
-def test_a_failed_check_is_told_to_its_owner(page, gateway, kind, told, topic):
-    assert "The last check" not in page()
-    SmtpMsa.objects.update(check_failure=kind, checked_at=Now())
-    html = page()
-    row = row_of(html, PARTNER)
-    assert "The last check of localhost failed" in row
-    assert told in row
-    assert "Each message is still tried there" in row
-    assert f'href="/settings/help/errors/#{topic}"' in html
-    note_sign_in(SmtpMsa.objects.get().credential_id)
-    assert "The last check" not in page()
-
-
-def test_each_kind_of_failure_has_words(page, gateway):
-    for kind in FailureKind:
-        SmtpMsa.objects.update(check_failure=kind, checked_at=Now())
-        assert "The last check of localhost failed" in page()
-
-
-def test_more_failed_checks_take_no_more_queries(page, owner, partner, gateway):
-    other = make_send_as(owner, address="second@partnerdomain.com")
-    set_gateway(actor=SYSTEM, send_as=other, gateway=gateway_at(partner.port))
-    SmtpMsa.objects.filter(send_as=gateway).update(
-        check_failure=FailureKind.CERTIFICATE_NAME, checked_at=Now()
-    )
-    assert page().count("The last check of") == 1
-    with CaptureQueriesContext(connection) as one:
-        page()
-    SmtpMsa.objects.update(check_failure=FailureKind.CERTIFICATE_NAME, checked_at=Now())
-    with CaptureQueriesContext(connection) as two:
-        assert page().count("The last check of") == 2
-    assert len(two) == len(one)
-
-
-def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, owner):
+def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, with_gateway, owner):
     from_rows = SmtpMsa.objects.count()
     move_to_next_cohort(owner)
     html = page()
@@ -227,7 +106,7 @@ def test_where_the_policy_is_off_the_server_is_kept_and_not_used(page, gateway, 
     assert SmtpMsa.objects.count() == from_rows == 1
 
 
-def test_a_change_on_its_way_is_announced_with_its_time(page, gateway, owner, super_admin):
+def test_a_change_on_its_way_is_announced_with_its_time(page, with_gateway, owner, super_admin):
     move_to_next_cohort(owner)
     change = change_policy(
         actor=Actor(super_admin), unit=owner.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
@@ -288,91 +167,6 @@ def test_what_polls_after_the_sign_out_gets_the_whole_page_again(client, db):
     assert answer.content == b""
 
 
-def test_a_code_confirms_the_address(client, page, owner, mailoutbox):
-    send_proof(make_pending(owner))
-    assert "Waiting for proof" in row_of(page(), PARTNER)
-    answer = client.post(LIST, {"confirm": PARTNER, "code": code_in(mailoutbox[0])}, follow=True)
-    assert answer.redirect_chain == [(LIST, 302)]
-    assert answer.content.decode().count(f"{PARTNER} is yours") == 1
-    assert "notice-ok" in answer.content.decode()
-    assert SendAs.objects.get().is_accepted
-
-
-def test_a_wrong_code_is_kept_and_told_at_its_row(client, page, owner):
-    first, second = make_pending(owner), make_pending(owner, address="b@partnerdomain.com")
-    send_proof(first)
-    send_proof(second)
-    answer = client.post(LIST, {"confirm": PARTNER, "code": "1234 5678"})
-    html = answer.content.decode()
-    assert answer.status_code == 200
-    assert "That is not the code" in row_of(html, PARTNER)
-    assert "That is not the code" not in row_of(html, "b@partnerdomain.com")
-    assert 'value="1234 5678"' in html
-    assert SendAs.objects.get(pk=first.pk).is_pending
-
-
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [("", "Type the code from the mail"), ("12 34", "8 digits"), ("1234567x", "8 digits")],
-)
-def test_what_can_be_no_code_costs_no_try(client, page, owner, code, told):
-    send_as = make_pending(owner)
-    send_proof(send_as)
-    answer = client.post(LIST, {"confirm": PARTNER, "code": code})
-    assert told in row_of(answer.content.decode(), PARTNER)
-    assert send_as.proofs.get().attempts == 0
-
-
-def test_after_five_wrong_codes_the_row_says_that_the_link_still_works(client, page, owner):
-    send_as = make_pending(owner)
-    send_proof(send_as)
-    send_as.proofs.update(attempts=4)
-    html = client.post(LIST, {"confirm": PARTNER, "code": "1234 5678"}).content.decode()
-    row = row_of(html, PARTNER)
-    assert "It can be used until" not in row
-    assert "The link in the same mail still works until" in row
-    assert "That is not the code" in row
-    assert 'name="code"' not in html
-
-
-def test_an_old_code_and_an_old_link_are_told_as_such(page, owner):
-    send_as = make_pending(owner)
-    send_proof(send_as)
-    send_as.proofs.update(code_valid_until=Now())
-    assert "The code could be used until" in row_of(page(), PARTNER)
-    send_as.proofs.update(link_valid_until=Now())
-    assert "No code is under way" in row_of(page(), PARTNER)
-
-
-def test_in_the_demo_the_row_says_where_the_code_can_be_read(page, owner, settings):
-    send_proof(make_pending(owner))
-    assert "/demo/" not in page()
-    settings.OUTGATE_DEMO = True
-    assert f'href="/demo/newest/?to={PARTNER.replace("@", "%40")}"' in page()
-
-
-def test_a_waiting_row_shows_the_route_that_it_will_take(page, owner):
-    send_proof(make_pending(owner))
-    row = row_of(page(), PARTNER)
-    assert f"by our servers on behalf of {owner.primary_address} once it is proved" in row
-    assert "Make default" not in row
-
-
-def test_no_code_is_due_in_the_list(page, owner):
-    send_proof(make_pending(owner))
-    assert "autofocus" not in page()
-
-
-def test_a_mail_is_sent_again_on_demand(client, page, owner, mailoutbox):
-    send_proof(make_pending(owner))
-    refused = client.post(LIST, {"send_again": PARTNER}, follow=True)
-    assert "less than a minute ago" in refused.content.decode()
-    age_mails(timedelta(minutes=2))
-    sent = client.post(LIST, {"send_again": PARTNER}, follow=True)
-    assert f"A new code is on its way to {PARTNER}" in sent.content.decode()
-    assert len(mailoutbox) == 2
-
-
 def test_the_default_is_made_by_its_button(client, page, owner):
     make_send_as(owner)
     assert client.post(LIST, {"make_default": PARTNER}).status_code == 302
@@ -427,7 +221,7 @@ def test_ten_or_twenty_addresses_cost_the_same_queries(client, owner, allowed):
     assert queries(range(5)) == queries(range(5, 10))
 
 
-def test_the_page_holds_no_inline_style_or_script(page, gateway, owner):
+def test_the_page_holds_no_inline_style_or_script(page, with_gateway, owner):
     make_pending(owner, address="b@partnerdomain.com")
     html = page()
     assert " style=" not in html

@@ -31,7 +31,7 @@ from sendas.services.reproof import (
 )
 from sendas.tasks import mail_notice, sweep_proofs
 from tests.sendas.conftest import PARTNER, make_pending, make_send_as
-from tests.sendas.test_list_page import row_of
+from tests.sendas.pages import row_of
 from tests.sendas.test_proof import age, age_mails, code_in
 from tests.support import page_of, read
 

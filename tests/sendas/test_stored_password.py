@@ -6,30 +6,25 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from accounts.services.audit import SYSTEM
 from policies.models import AppliedPolicy
 from sendas.models import ConnectionTest, SmtpMsa
-from sendas.services.addresses import set_gateway
 from sendas.services.breaker import record_refusal
-from tests.sendas.conftest import CANARY, PARTNER, gateway_at, make_send_as
-from tests.sendas.test_address_pages import DETAILS, edit_page, server_fields
+from tests.sendas.conftest import CANARY, PARTNER
+from tests.sendas.pages import DETAILS, LIST, edit_page, server_fields
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/settings/"
 BUTTON = "Try the stored password again"
 
 
 @pytest.fixture
-def refused(client, owner, allowed, partner):
+def refused(client, owner, partner, with_gateway):
     """An address whose server refused the password before; its owner is signed in."""
-    send_as = make_send_as(owner)
-    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
     record_refusal(credential_id=SmtpMsa.objects.get().credential_id, reply="535 5.7.8 Old")
     partner.tried.clear()
     ConnectionTest.objects.all().delete()
     client.force_login(owner)
-    return send_as
+    return with_gateway
 
 
 def click(client) -> str:
