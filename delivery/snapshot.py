@@ -3,6 +3,7 @@
 The pages ask Django's models for the same (delivery/services.py); a test holds the two together.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -41,13 +42,12 @@ SELECT account.primary_address, account.suspended, account.cohort,
           FROM sendas_sendas outside
           LEFT JOIN sendas_smtpmsa msa ON msa.send_as_id = outside.id
          WHERE outside.user_id = account.id AND outside.verification_status <> ''),
-       applied.unit, applied.value, applied.version, failure.choice, outbound.unit, outbound.value,
-       (SELECT json_agg(json_build_array(decider.name, policy.version, policy.value)
+       (SELECT json_agg(json_build_array(policy.setting, decider.name, policy.version, policy.value)
                         ORDER BY decider.path)
           FROM policies_appliedpolicy policy
           JOIN accounts_orgunit decider ON decider.id = policy.unit_id
          WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
-           AND policy.setting = '{Setting.GATEWAY_GUARDRAILS}' AND policy.value IS NOT NULL)
+           AND policy.value IS NOT NULL)
   FROM accounts_apppassword app_password
   JOIN accounts_user account ON account.id = app_password.user_id
   JOIN accounts_orgunit unit ON unit.id = account.unit_id
@@ -55,32 +55,13 @@ SELECT account.primary_address, account.suspended, account.cohort,
        SELECT ARRAY(SELECT left(unit.path, depth * {OrgUnit.steplen})
                       FROM generate_series(1, length(unit.path) / {OrgUnit.steplen}) depth) AS paths
        ) line
-  LEFT JOIN LATERAL (
-       SELECT decider.name AS unit, policy.value, policy.version
-         FROM policies_appliedpolicy policy
-         JOIN accounts_orgunit decider ON decider.id = policy.unit_id
-        WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
-          AND policy.setting = '{Setting.PER_USER_OUTBOUND_GATEWAY}' AND policy.value IS NOT NULL
-        ORDER BY decider.path DESC LIMIT 1
-       ) applied ON true
-  LEFT JOIN LATERAL (
-       SELECT policy.value ->> 'choice' AS choice
-         FROM policies_appliedpolicy policy
-         JOIN accounts_orgunit decider ON decider.id = policy.unit_id
-        WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
-          AND policy.setting = '{Setting.GATEWAY_FAILURE}' AND policy.value IS NOT NULL
-        ORDER BY decider.path DESC LIMIT 1
-       ) failure ON true
-  LEFT JOIN LATERAL (
-       SELECT decider.name AS unit, policy.value
-         FROM policies_appliedpolicy policy
-         JOIN accounts_orgunit decider ON decider.id = policy.unit_id
-        WHERE policy.cohort = account.cohort AND decider.path = ANY(line.paths)
-          AND policy.setting = '{Setting.OUTBOUND_GATEWAY}' AND policy.value IS NOT NULL
-        ORDER BY decider.path DESC LIMIT 1
-       ) outbound ON true
  WHERE app_password.id = $1 AND app_password.revoked_at IS NULL
 """  # noqa: S608  (only our own constants stand in it)
+
+
+# The unit's name, the version of its value, and the value.
+Decided = tuple[str, int, dict[str, Any]]
+AppliedRow = tuple[str, str, int, dict[str, Any]]  # the setting before these
 
 
 class Snapshot(NamedTuple):
@@ -96,7 +77,7 @@ async def load_snapshot(link: Link, app_password_id: int) -> Snapshot | None:
     rows = await link.fetch(STATEMENT, (app_password_id,))
     if not rows:
         return None
-    [(primary, suspended, cohort, units, aliases, outside, *applied)] = rows
+    [(primary, suspended, cohort, units, aliases, outside, applied)] = rows
     account = AccountSnapshot(
         primary_address=primary,
         own_aliases=frozenset(aliases) - {primary},
@@ -105,7 +86,7 @@ async def load_snapshot(link: Link, app_password_id: int) -> Snapshot | None:
         unit=" › ".join(units),
         cohort=cohort,
     )
-    return Snapshot(account, _settings(*applied))
+    return Snapshot(account, _settings(applied or ()))
 
 
 def _outside(
@@ -128,24 +109,25 @@ def _outside(
     return OutsideAddress(verified, gateway, suspended)
 
 
-def _settings(
-    unit: str | None,
-    value: dict[str, Any] | None,
-    version: int | None,
-    choice: str | None,
-    outbound_unit: str | None,
-    outbound: dict[str, Any] | None,
-    guardrails: list[tuple[str, int, dict[str, Any]]] | None,
-) -> AppliedSettings:
-    value = value or DEFAULTS[Setting.PER_USER_OUTBOUND_GATEWAY]
-    choice = choice or DEFAULTS[Setting.GATEWAY_FAILURE]["choice"]
+def _settings(applied: Iterable[AppliedRow]) -> AppliedSettings:
+    """From the rows of the topmost unit down to those of the account's own."""
+    guardrails: list[Decided] = []
+    nearest: dict[str, Decided] = {setting: ("", 0, DEFAULTS[setting]) for setting in Setting}
+    for setting, unit, version, value in applied:
+        if setting == Setting.GATEWAY_GUARDRAILS:
+            guardrails.append((unit, version, value))
+        else:
+            nearest[setting] = (unit, version, value)
+    deciding_unit, version, gateway = nearest[Setting.PER_USER_OUTBOUND_GATEWAY]
+    outbound_unit, _version, outbound = nearest[Setting.OUTBOUND_GATEWAY]
+    _unit, _version, failure = nearest[Setting.GATEWAY_FAILURE]
     server, _credential = relay()
     return AppliedSettings(
-        gateways_allowed=bool(value["allowed"]),
-        deciding_unit=unit or "",
-        version=version or 0,
+        gateways_allowed=gateway["allowed"],
+        deciding_unit=deciding_unit,
+        version=version,
         relay=server,
-        on_failure=GatewayFailure(choice),
-        guardrails=merge(guardrails or ()),
-        outbound=outbound_gateway(outbound_unit or "", outbound) if outbound else None,
+        on_failure=GatewayFailure(failure["choice"]),
+        guardrails=merge(guardrails),
+        outbound=outbound_gateway(outbound_unit, outbound),
     )
