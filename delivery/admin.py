@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -23,7 +23,7 @@ from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import discard, retry_now
 from delivery.policy_trail import deciding_change, policy_trail
 from policies.rules import Rule, rules_of
-from policies.services import Step, forecasts
+from policies.services import Forecasts, Step, forecasts
 from policies.words import turn_in_words
 from sendas.models import SendAs
 
@@ -244,6 +244,13 @@ def _step_in_words(step: Step) -> str:
     return _("%(setting)s, change %(change)d by %(time)s; then %(value)s") % names
 
 
+def _told(user: Any) -> Forecasts:
+    """Read once for a page: each of its fields is asked for the same object."""
+    if "told" not in vars(user):
+        user.told = forecasts(user)
+    return cast("Forecasts", user.told)
+
+
 class AccountAdmin(UserAdmin):
     """The account with what the apps above it know: its policy, its addresses, its mail."""
 
@@ -251,13 +258,13 @@ class AccountAdmin(UserAdmin):
 
     @admin.display(description=gettext_lazy("settings now"))
     def rules(self, user: User) -> str:
-        lines = [(_rule_in_words(rule),) for rule in rules_of(forecasts(user))]
+        lines = [(_rule_in_words(rule),) for rule in rules_of(_told(user))]
         return format_html_join("", "<div>{}</div>", lines)
 
     @admin.display(description=gettext_lazy("on its way to the account"))
     def on_its_way(self, user: User) -> str:
         """Every change that is still to come, with its time and what holds from then on."""
-        lines = [(page_of(step.change), _step_in_words(step)) for step in forecasts(user).steps]
+        lines = [(page_of(step.change), _step_in_words(step)) for step in _told(user).steps]
         return format_html_join("", '<div><a href="{}">{}</a></div>', lines)
 
     @admin.display(description=gettext_lazy("send-as addresses"))

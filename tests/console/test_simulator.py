@@ -169,7 +169,10 @@ def test_a_message_has_a_page_that_says_why_it_went_its_way(client, super_admin,
     assert client.get(reverse("console:message", args=[delivery.pk])).status_code == 200
 
 
-def test_a_message_by_the_old_rule_is_marked_as_that(client, super_admin, organisation, owner):
+@pytest.mark.parametrize("page", ["console:message", "admin:delivery_delivery_change"])
+def test_a_message_by_the_old_rule_is_marked_as_that(
+    client, super_admin, organisation, owner, page
+):
     add_address(owner, OUTSIDE)
     client.force_login(super_admin)
     save_value(user=super_admin, unit=organisation.support_unit)  # not above the account
@@ -179,7 +182,7 @@ def test_a_message_by_the_old_rule_is_marked_as_that(client, super_admin, organi
     before, old = keep_delivery(owner), keep_delivery(owner, before=HOUR / 4)
 
     def words(delivery):
-        return text_of(client.get(reverse("console:message", args=[delivery.pk])))
+        return text_of(client.get(reverse(page, args=[delivery.pk])))
 
     told = f"By the old rule Change {change.pk}, saved at"
     assert told in words(old)

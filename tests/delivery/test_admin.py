@@ -4,6 +4,8 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.services.audit import Actor
 from delivery.models import Delivery, DeliveryRecipient
@@ -173,6 +175,17 @@ def test_an_account_costs_the_same_queries_with_more_changes(
         for setting, value, _words in OTHER_SETTINGS:
             save_value(user=super_admin, unit=unit, setting=setting, value=value)
     assert count_queries(client, page_of(owner)) == one
+
+
+def test_an_account_asks_for_what_is_on_its_way_once(
+    client, support, owner, super_admin, organisation
+):
+    save_value(user=super_admin, unit=organisation.sales)
+    client.force_login(support)
+    with CaptureQueriesContext(connection) as queries:
+        read(client, page_of(owner))
+    asked = [query["sql"] for query in queries if "policies_rolloutwave" in query["sql"]]
+    assert len(asked) == len(set(asked)) > 0
 
 
 def test_strangers_are_sent_away(client, stranger, delivery):
