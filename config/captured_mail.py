@@ -26,7 +26,7 @@ class Captured(NamedTuple):
     """A message as a server got it; header fields are text for people, "" where they lack."""
 
     server: str
-    name: str  # of the file: when it came, then what makes it unique
+    file: Path
     at: datetime
     envelope_sender: str
     recipients: str
@@ -35,6 +35,11 @@ class Captured(NamedTuple):
     sender: str
     received: str
     message_id: str
+
+    @property
+    def name(self) -> str:
+        """Of the file: when it came, then what makes it unique."""
+        return self.file.name
 
 
 class Received(NamedTuple):
@@ -77,7 +82,7 @@ def _read(file: Path, server: str) -> Captured:
     header = BytesHeaderParser().parsebytes(raw)
     return Captured(
         server=server,
-        name=file.name,
+        file=file,
         at=datetime.fromtimestamp(int(file.name.partition(".")[0]) / 1e9, UTC),
         envelope_sender=_text(header, "X-Envelope-From"),
         recipients=_text(header, "X-Envelope-To"),

@@ -106,11 +106,9 @@ def demo_source(_request: SignedInRequest, server: str, name: str) -> FileRespon
 def demo_newest(request: SignedInRequest) -> HttpResponse:
     """The newest message that our server received for `?to=`; without one, the page of all."""
     to = request.GET.get("to", "")
-    maildir = _demo_installation().maildir("ours")
-    for message in newest_captured(maildir, "ours"):
+    for message in newest_captured(_demo_installation().maildir("ours"), "ours"):
         if to and message.recipients == to:
-            [file] = [each for each in message_files(maildir) if each.name == message.name]
-            context = {"message": message, "text": read_text(file)}
+            context = {"message": message, "text": read_text(message.file)}
             return render(request, "demo/message.html", context)
     return redirect("demo")
 
