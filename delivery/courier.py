@@ -32,6 +32,7 @@ from sendas.models import SmtpMsa
 from smtp.client import Connection, SmtpFailure
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
+from smtp.session import Envelope
 
 logger = logging.getLogger(__name__)
 
@@ -130,16 +131,16 @@ class Courier:
 
     async def _start(self, job: Job, route: Route, first: Content) -> Outcome | None:
         sender = "" if job.message.null_sender else route.envelope_sender
+        envelope = Envelope(
+            sender,
+            job.message.recipients,
+            size=job.message.size,
+            body="8BITMIME" if job.message.is_8bit else "7BIT",
+            smtputf8=job.message.needs_smtputf8,
+        )
         steps = Steps()
         try:
-            connection = await self._upstreams.start_message(
-                route,
-                sender,
-                job.message.recipients,
-                size=job.message.size,
-                body="8BITMIME" if job.message.is_8bit else "7BIT",
-                smtputf8=job.message.needs_smtputf8,
-            )
+            connection = await self._upstreams.start_message(route, envelope)
         except SmtpFailure as failure:
             if route.instead and server_is_broken(failure):
                 return await self._start(job, route.instead, first)

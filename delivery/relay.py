@@ -5,9 +5,8 @@ chose *hold and retry* for a server that does not work, see delivery/holding.py.
 """
 
 import logging
-from asyncio import shield
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from django.db import Error as DatabaseError
@@ -17,26 +16,27 @@ from delivery import metrics
 from delivery.cache import AccountCache, AppPasswordRevokedError, Decided
 from delivery.database import Database
 from delivery.doubts import note_doubts
-from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
-from delivery.headers import RESENT, complete_header, write_header
+from delivery.failures import explain_failure, may_pass, server_is_broken
+from delivery.handing_over import GONE, HandingOver, Way
+from delivery.headers import RESENT, complete_header
 from delivery.holding import Holding, draft_of
 from delivery.limits import RecipientLimits, Taken
 from delivery.link import AwayError
 from delivery.log import DeliveryLog, Message
-from delivery.models import Delivery
 from delivery.outbox import OutboxWriter
 from delivery.routing import AccountSnapshot, Refusal, Route, RouteKind
 from delivery.sign_in import GatewaySignIns
 from delivery.steps import Steps
-from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
+from delivery.submitted import AWAY, REVOKED, Submission
 from delivery.trace import Trace
 from delivery.upstreams import is_refused_password, open_outbound_gateway, pool_key
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
 from sendas.upstream import open_relay
 from smtp.address import AddressError, parse_from
-from smtp.client import Connection, SmtpFailure, Step
+from smtp.client import Connection, SmtpFailure
 from smtp.header import HeaderBlock, HeaderError
+from smtp.one_flight import OneFlight
 from smtp.pool import ConnectionPool
 from smtp.reply import Reply
 from smtp.session import Envelope, MessageSink, Session
@@ -45,16 +45,6 @@ logger = logging.getLogger(__name__)
 
 MAX_RECEIVED = 30  # a loop adds one each round (RFC 5321 6.3)
 
-CHANGED = Reply(
-    451, "4.7.1", "The rule for this address changed meanwhile. Nothing was sent. Send it again."
-)
-GONE = Reply(
-    451, "4.7.1", "The server of this address was changed just now. Nothing was sent. Try again."
-)
-BROKEN_OFF = Reply(451, "4.3.0", "The mail program broke off. Nothing was sent.")
-NOT_HEARD = Reply(
-    451, "4.3.0", "The service ended before the server answered. It may have been sent."
-)
 LOOP = Reply(554, "5.4.6", f"Mail loop: the message has over {MAX_RECEIVED} Received fields.")
 
 
@@ -160,23 +150,22 @@ class Relay:
 
         # A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1).
         sender = route.envelope_sender if envelope.sender else ""
+        outgoing = replace(envelope, sender=sender, smtputf8=submission.needs_smtputf8)
+        pool, key = self.pools[route.kind], pool_key(route)
+        carrier: Connection | OneFlight | None = None
         try:
-            connection = await self.pools[route.kind].start_message(
-                pool_key(route),
-                connect,
-                sender,
-                envelope.recipients,
-                size=envelope.size,
-                body=envelope.body,
-                smtputf8=submission.needs_smtputf8,
-            )
+            # A second way, or a place in the outbox, is for what fails before content has left.
+            if not (route.instead or route.may_wait):
+                carrier = OneFlight.of(pool, key, connect, outgoing)
+            carrier = carrier or await pool.start_message(key, connect, outgoing)
         except SmtpFailure as failure:
             if route.instead and server_is_broken(failure):
                 # The number that the mail program hears belongs to the row of the second way.
-                await self.explain(failure, message._replace(number=str(uuid4())), route)
+                first = message._replace(number=str(uuid4()))
+                self.refuse(first, route, self.explain(failure, first, route))
                 return await self._open(submission, message, route.instead, generation, taken)
             await note_doubts(self.database, failure, route, message.user_id, sender)
-            reply = await self.explain(failure, message, route)
+            reply = self.refuse(message, route, self.explain(failure, message, route))
             if route.may_wait and may_pass(failure):
                 return self._hold(submission, message, taken)
             return reply
@@ -186,7 +175,7 @@ class Relay:
             return AWAY
         steps.end("start")
         sink = HandingOver(
-            self, submission, message, Way(route, generation, sender), connection, steps, taken
+            self, submission, message, Way(route, generation, sender), carrier, steps, taken
         )
         return await sink.announce()
 
@@ -205,11 +194,11 @@ class Relay:
     def release(self, route: Route, connection: Connection) -> None:
         self.pools[route.kind].release(pool_key(route), connection)
 
-    async def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
-        """What the mail program hears of a failure to begin; it is logged in the same words."""
+    def explain(self, failure: SmtpFailure, message: Message, route: Route) -> Reply:
+        """What the mail program hears of a failure."""
         if is_refused_password(failure, route):
             self.accounts.doubt()  # it is on record: the next message must not go that way
-        return self.refuse(message, route, explain_failure(failure, route, message.from_address))
+        return explain_failure(failure, route, message.from_address)
 
     def refuse(self, message: Message, answer: Route | Refusal, reply: Reply) -> Reply:
         self.log.refuse(message, answer, reply)
@@ -219,128 +208,6 @@ class Relay:
         """A refusal that no decision was needed for."""
         address = submission.app_password.user.primary_address
         self.log.refuse(submission.describe(address), None, reply)
-        return reply
-
-
-class Way(NamedTuple):
-    """Where a message goes, by which generation of the rules, and with which envelope sender."""
-
-    route: Route
-    generation: int
-    envelope_sender: str
-
-
-class HandingOver:
-    """The sink of one message: header first, then the body as it comes, then the dot or not."""
-
-    def __init__(
-        self,
-        relay: Relay,
-        submission: Submission,
-        message: Message,
-        way: Way,
-        connection: Connection,
-        steps: Steps,
-        taken: Taken,
-    ) -> None:
-        self._relay = relay
-        self._submission = submission
-        self._message = message
-        self._route = way.route
-        self._generation = way.generation
-        self._connection = connection
-        self._steps = steps
-        self._taken = taken
-        self._size = 0
-        self._dot_sent = False
-        self._ended = False
-        # The row is written while the body streams; it is awaited before the final dot.
-        self._record = relay.log.hand_over(
-            message,
-            way.route,
-            envelope_sender=way.envelope_sender,
-            tls_version=connection.tls_version or "",
-        )
-
-    async def announce(self) -> "MessageSink | Reply":
-        """Write our header block; the sink itself, or a Reply where the server gave up."""
-        session = self._submission.session
-        try:
-            header = write_header(
-                self._submission.header,
-                self._route,
-                protocol=protocol_of(self._submission),
-                tls=session.tls,
-                trace=self._submission.trace.number,
-            )
-            return await self.write(header.encode()) or self
-        except BaseException:  # nobody has the sink yet who could give the connection back
-            await self.abort()
-            raise
-
-    async def write(self, chunk: bytes) -> Reply | None:
-        self._size += len(chunk)
-        try:
-            await self._connection.write(chunk)
-        except SmtpFailure as failure:
-            return await self._give_up(failure)
-        return None
-
-    async def finish(self) -> Reply:
-        """The final dot: only if the log has the message and the decision is still the same."""
-        self._steps.end("content")
-        # Shielded, for the outcome is written to the row even when the service is stopped here.
-        committed = self._record.committed
-        if not (committed.result() if committed.done() else await shield(committed)):
-            return self._end(AWAY)
-        self._steps.end("log")
-        try:
-            if not await self._is_still_right():
-                return self._end(CHANGED)
-        except AwayError:
-            return self._end(AWAY)
-        except AppPasswordRevokedError:
-            return self._end(REVOKED)
-        self._dot_sent = True
-        try:
-            reply = await self._connection.finish()
-        except SmtpFailure as failure:
-            return await self._give_up(failure)
-        self._steps.end("dot")
-        state = Delivery.State.DELIVERED if reply.is_positive else Delivery.State.REFUSED
-        return self._end(reply._replace(code=own_code(reply)), state)
-
-    async def abort(self) -> None:
-        if self._dot_sent:
-            self._end(NOT_HEARD, Delivery.State.HANDING_OVER)
-        else:
-            self._end(BROKEN_OFF)
-
-    async def _is_still_right(self) -> bool:
-        accounts, submission = self._relay.accounts, self._submission
-        if accounts.holds(self._generation):
-            return True
-        again = await accounts.decide(submission.app_password.pk, submission.from_address)
-        return isinstance(again.answer, Route) and again.answer.permits(self._route)
-
-    async def _give_up(self, failure: SmtpFailure) -> Reply:
-        reply = explain_failure(failure, self._route, self._message.from_address)
-        # Lost behind the final dot it may have been sent (RFC 1047): the log leaves that open.
-        lost = failure.step == Step.FINAL_DOT and failure.reply is None
-        return self._end(reply, Delivery.State.HANDING_OVER if lost else Delivery.State.REFUSED)
-
-    def _end(self, reply: Reply, state: str = Delivery.State.REFUSED) -> Reply:
-        """Give the connection back, unusable unless it is between messages; log what came of it."""
-        if not self._ended:
-            self._ended = True
-            if state != Delivery.State.DELIVERED:
-                self._connection.abort()
-            self._relay.release(self._route, self._connection)
-            self._relay.log.finish(
-                self._record, state=state, reply=reply, size=self._size, times=self._steps.times
-            )
-            if not self._dot_sent:
-                self._relay.limits.give_back(self._taken)
         return reply
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from sendas.services.outbound_gateway import smart_host_sign_in
 from sendas.upstream import open_relay, open_smart_host
 from smtp.client import Connection, Server, SmtpFailure
 from smtp.pool import ConnectionPool
-from smtp.session import Body
+from smtp.session import Envelope
 
 RELAY_CONNECTIONS = 20  # of one run, to our own relay
 # A server that did not answer is not asked for every other message that waits for it.
@@ -43,25 +43,10 @@ class Upstreams:
         self._opening: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._trouble: dict[Hashable, Trouble] = {}
 
-    async def start_message(
-        self,
-        route: Route,
-        sender: str,
-        recipients: Sequence[str],
-        *,
-        size: int,
-        body: Body,
-        smtputf8: bool,
-    ) -> Connection:
+    async def start_message(self, route: Route, envelope: Envelope) -> Connection:
         """Raises SmtpFailure, SmtpMsa.DoesNotExist, CredentialError, and what the database does."""
         return await self._pools[route.kind].start_message(
-            pool_key(route),
-            lambda: self._open(route),
-            sender,
-            recipients,
-            size=size,
-            body=body,
-            smtputf8=smtputf8,
+            pool_key(route), lambda: self._open(route), envelope
         )
 
     def release(self, route: Route, connection: Connection) -> None:

@@ -5,11 +5,12 @@ import contextlib
 from collections.abc import Sequence
 
 from smtp import sasl
+from smtp.content import without_dots
 from smtp.egress import EgressGuard, Endpoint, ascii_host
 from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.opening import Line, opening
 from smtp.reply import Reply
-from smtp.session import Body
+from smtp.session import Body, Envelope
 from smtp.target import Credential, Security, Server, Timeouts
 from smtp.tls import ClientContext, check_context, classify
 from smtp.wire import Wire
@@ -29,6 +30,8 @@ __all__ = [
 # Content is sent in pieces of at least this size, so that a small message and its dot leave in one
 # packet.
 _COALESCE = 16_384
+# Seconds for which a server that has answered is taken to be there still.
+_WARM = 1.0
 _NO_8BIT = Reply(554, "5.6.3", "The next server does not take 8-bit content")
 _NO_UTF8 = Reply(554, "5.6.7", "The next server does not take addresses or headers beyond ASCII")
 _TOO_LARGE = Reply(552, "5.3.4", "The message is larger than the next server takes")
@@ -97,6 +100,7 @@ class Connection:
         self._credential = credential
         self._timeouts = timeouts
         self._is_idle = False
+        self._answered_at = 0.0
         self._in_content = False
         self._pending: list[bytes] = []
         self._pending_size = 0
@@ -117,6 +121,15 @@ class Connection:
     def reusable(self) -> bool:
         """Whether another message may be started: open, idle, nothing said unasked."""
         return self._is_idle and self._wire.is_quiet
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether `send_whole` may be used: offered by the server, which answered just now."""
+        return (
+            self.extensions.keys() >= {"PIPELINING", "CHUNKING"}
+            and self.reusable
+            and asyncio.get_running_loop().time() - self._answered_at < _WARM
+        )
 
     @property
     def size_limit(self) -> int | None:
@@ -207,13 +220,34 @@ class Connection:
             await self._break_off()
         self._pending.append(b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n")
         self._send_pending()
-        reply = await self._reply(self._timeouts.final, Step.FINAL_DOT)
-        self._in_content = False
-        if 300 <= reply.code < 400:
-            self.abort()
-            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.FINAL_DOT)
-        self._is_idle = reply.code != 421
-        return reply
+        return await self._final_answer()
+
+    async def send_whole(self, envelope: Envelope, content: bytes) -> Reply:
+        """MAIL, RCPT and all content as the last chunk (RFC 3030) in one flight; the answer to it.
+
+        `content` as `write` takes it, for one recipient; only while `is_warm`. Raises SmtpFailure:
+        for MAIL or RCPT with the server's refusal, then nobody has got the message; at
+        Step.FINAL_DOT as `finish` does.
+        """
+        chunk = without_dots(content)
+        self._check_fit(len(chunk), envelope.body, smtputf8=envelope.smtputf8)
+        *lines, _data = opening(
+            envelope.sender,
+            envelope.recipients,
+            size=len(chunk) if "SIZE" in self.extensions else None,
+            body=envelope.body,
+            smtputf8=envelope.smtputf8,
+        )
+        commands = [line.encoded for line in lines]
+        self._is_idle = False
+        self._wire.send(b"\r\n".join([*commands, b"BDAT %d LAST" % len(chunk), chunk]))
+        for line in lines:
+            # Servers may keep their answers until they have read everything.
+            refusal = line.judge(await self._reply(self._timeouts.final, Step.FINAL_DOT))
+            if refusal:
+                self.abort()
+                raise refusal if refusal.reply else _out_of_step()
+        return await self._final_answer()
 
     async def rset(self) -> Reply:
         """Back to before MAIL."""
@@ -311,6 +345,16 @@ class Connection:
         if size and (limit := self.size_limit) and size > limit:
             raise SmtpFailure(FailureKind.NOT_OFFERED, Step.MAIL, reply=_TOO_LARGE)
 
+    async def _final_answer(self) -> Reply:
+        reply = await self._reply(self._timeouts.final, Step.FINAL_DOT)
+        self._in_content = False
+        if 300 <= reply.code < 400:
+            self.abort()
+            raise _out_of_step()
+        self._is_idle = reply.code != 421
+        self._answered_at = asyncio.get_running_loop().time()
+        return reply
+
     async def _converse(self, lines: list[Line]) -> SmtpFailure | None:
         """Say the lines and hear the answers; the first refusal."""
         if "PIPELINING" in self.extensions:
@@ -381,6 +425,11 @@ class Connection:
             self.abort()
             raise
         return self._credential.redact(reply) if self._credential else reply
+
+
+def _out_of_step() -> SmtpFailure:
+    """The content has left, and the two sides no longer speak of the same command."""
+    return SmtpFailure(FailureKind.CONNECTION_LOST, Step.FINAL_DOT)
 
 
 def _extensions(reply: Reply) -> dict[str, str]:

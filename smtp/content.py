@@ -113,6 +113,17 @@ class ContentReader:
         return len(self._head) if self.ended else None
 
 
+def without_dots(content: bytes) -> bytes:
+    """Whole content in the form of DATA as it was before dot-stuffing (RFC 5321 4.5.2).
+
+    With the CRLF that the final dot line would have begun with, where its last line lacks it.
+    """
+    plain = content.replace(b"\r\n.", b"\r\n")
+    if plain.startswith(b"."):
+        plain = plain[1:]
+    return plain if plain.endswith(b"\r\n") else plain + b"\r\n"
+
+
 def _has_bare_line_end(content: bytes) -> bool:
     """Whether a CR or LF stands alone.
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Literal, NamedTuple
 
 from smtp.client import Connection
 from smtp.failure import FailureKind, SmtpFailure, Step
-from smtp.session import Body
+from smtp.session import Envelope
 
 Opener = Callable[[], Awaitable[Connection]]
 Acquired = Literal["kept", "new"]
@@ -60,12 +60,7 @@ class ConnectionPool:
         self,
         key: Hashable,
         open_connection: Opener,
-        sender: str,
-        recipients: Sequence[str],
-        *,
-        size: int | None = None,
-        body: Body = "7BIT",
-        smtputf8: bool = False,
+        envelope: Envelope,
     ) -> Connection:
         """A connection on which the message has been started; `release` it afterwards.
 
@@ -76,7 +71,11 @@ class ConnectionPool:
 
         async def start(connection: Connection) -> None:
             await connection.start_message(
-                sender, recipients, size=size, body=body, smtputf8=smtputf8
+                envelope.sender,
+                envelope.recipients,
+                size=envelope.size,
+                body=envelope.body,
+                smtputf8=envelope.smtputf8,
             )
 
         connection, is_fresh = await self._acquire(key, open_connection, fresh=False)
@@ -94,6 +93,16 @@ class ConnectionPool:
         Raises SmtpFailure: what opening raises, or TIMEOUT at Step.POOL when no place became free.
         """
         return (await self._acquire(key, open_connection, fresh=False))[0]
+
+    def take_warm(self, key: Hashable) -> Connection | None:
+        """The connection used last, if its server has answered just now and takes `send_whole`."""
+        connections = self._idle.get(key)
+        if not connections or not connections[-1].is_warm:
+            return None
+        connection = connections[-1]
+        self._forget_idle(connection)
+        self._on_acquire("kept")
+        return connection
 
     def release(self, key: Hashable, connection: Connection) -> None:
         """Give back what was acquired; kept if it is fit for another message."""

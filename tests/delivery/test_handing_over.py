@@ -12,10 +12,11 @@ import pytest
 from accounts.models import AppPassword
 from delivery.cache import AccountCache
 from delivery.database import Database
+from delivery.handing_over import HandingOver, Way
 from delivery.limits import RecipientLimits, Taken
 from delivery.log import DeliveryLog, Message, Record
 from delivery.models import Delivery
-from delivery.relay import HandingOver, Relay, Way
+from delivery.relay import Relay
 from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,

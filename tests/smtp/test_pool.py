@@ -6,10 +6,13 @@ import pytest
 
 from smtp.client import Connection, FailureKind, Security, Server, SmtpFailure, Step, connect
 from smtp.pool import ConnectionPool
+from smtp.session import Envelope
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import CREDENTIAL, QUICK
 from tests.smtp.fakes import Stage, Theatre, playing
+
+MESSAGE = Envelope("a@example.com", ["b@example.net"])
 
 Opener = Callable[[], Awaitable[Connection]]
 
@@ -39,7 +42,7 @@ async def willing(stage: Stage) -> None:
 
 
 async def send(pool: ConnectionPool, key: str, open_connection: Opener) -> Connection:
-    connection = await pool.start_message(key, open_connection, "a@example.com", ["b@example.net"])
+    connection = await pool.start_message(key, open_connection, MESSAGE)
     await connection.write(b"From: a@example.com\r\n\r\n")
     assert (await connection.finish()).code == 250
     pool.release(key, connection)
