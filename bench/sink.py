@@ -1,6 +1,6 @@
 """The mail server at the far end, as a process: takes all, keeps nothing, counts.
 
-STARTTLS, AUTH PLAIN, PIPELINING. Who is not signed in as the envelope sender is refused, so that
+STARTTLS, AUTH PLAIN, PIPELINING, CHUNKING. Who is not signed in as the envelope sender is refused, so that
 every message counted came by its own credential. On the second port a connection ends after one
 message. First line of input: a Plan; each further line is answered with the count so far.
 """
@@ -18,7 +18,10 @@ from typing import Any
 import uvloop
 
 END = b"\r\n.\r\n"
-OFFERED = b"250-sink\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n"
+OFFERED = (
+    b"250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n"
+)
+TAKEN = b"250 2.0.0 taken\r\n"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Upstream(asyncio.Protocol):
         self._lines = b""
         self._in_content = False
         self._tail = b""
+        self._chunk_left = 0  # octets of the last chunk that are still to come
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -69,14 +73,16 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         answers = b""
         while data:
-            if self._in_content:
+            if self._chunk_left:
+                answer, data = self._take_chunk(data)
+            elif self._in_content:
                 answer, data = self._take_content(data)
             else:
                 answer, data = self._take_command(data)
             answers += answer
         if answers:
             self._transport.write(answers)
-        if self._single and answers.endswith(b"taken\r\n"):
+        if self._single and answers.endswith(TAKEN):
             self._transport.close()
 
     def _take_content(self, data: bytes) -> tuple[bytes, bytes]:
@@ -87,9 +93,17 @@ class Upstream(asyncio.Protocol):
             self._tail = content[-len(END) + 1 :]
             return b"", b""
         self._in_content = False
+        return self._taken(), content[end + len(END) :]
+
+    def _take_chunk(self, data: bytes) -> tuple[bytes, bytes]:
+        chunk, rest = data[: self._chunk_left], data[self._chunk_left :]
+        self._chunk_left -= len(chunk)
+        return b"" if self._chunk_left else self._taken(), rest
+
+    def _taken(self) -> bytes:
         self._service.count.messages += 1
         self._service.count.last_at = time.monotonic()
-        return b"250 2.0.0 taken\r\n", content[end + len(END) :]
+        return TAKEN
 
     def _take_command(self, data: bytes) -> tuple[bytes, bytes]:
         line, newline, rest = (self._lines + data).partition(b"\r\n")
@@ -102,6 +116,9 @@ class Upstream(asyncio.Protocol):
         if verb == b"DATA":
             self._in_content, self._tail = True, b"\r\n"
             return b"354 go on\r\n"
+        if verb == b"BDAT":  # a message is one chunk, for nobody here sends more
+            self._chunk_left = int(argument.removesuffix(b" LAST"))
+            return b""
         if verb == b"MAIL":
             return self._mail(argument)
         if verb == b"EHLO":
