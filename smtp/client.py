@@ -30,8 +30,6 @@ __all__ = [
 # Content is sent in pieces of at least this size, so that a small message and its dot leave in one
 # packet.
 _COALESCE = 16_384
-# Seconds for which a server that has answered is taken to be there still.
-_WARM = 1.0
 _NO_8BIT = Reply(554, "5.6.3", "The next server does not take 8-bit content")
 _NO_UTF8 = Reply(554, "5.6.7", "The next server does not take addresses or headers beyond ASCII")
 _TOO_LARGE = Reply(552, "5.3.4", "The message is larger than the next server takes")
@@ -128,7 +126,7 @@ class Connection:
         return (
             self.extensions.keys() >= {"PIPELINING", "CHUNKING"}
             and self.reusable
-            and asyncio.get_running_loop().time() - self._answered_at < _WARM
+            and asyncio.get_running_loop().time() - self._answered_at < self._timeouts.warm
         )
 
     @property

@@ -50,9 +50,13 @@ class Credential:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Seconds to wait (RFC 5321 4.5.3.2 allows more, but a mail program's user is waiting too)."""
+    """Seconds to wait (RFC 5321 4.5.3.2 allows more, but a mail program's user is waiting too).
+
+    `warm` is for how long a server that has answered is taken to be there still.
+    """
 
     connect: float = 30.0
     command: float = 60.0
     content: float = 180.0
     final: float = 600.0
+    warm: float = 1.0

@@ -15,11 +15,16 @@ ANSWERS = {
     "MAIL": b"250 2.1.0 OK\r\n",
     "RCPT": b"250 2.1.5 OK\r\n",
     "DATA": b"354 Go on\r\n",
+    "BDAT": b"250 2.0.0 Taken as 4Xk3\r\n",
     "RSET": b"250 2.0.0 OK\r\n",
     "QUIT": b"221 2.0.0 Bye\r\n",
     ".": b"250 2.0.0 Taken as 4Xk2\r\n",
 }
 
+
+NOT_NOW = b"503 5.5.1 Nobody takes that\r\n"
+# With this in place of the answer to EHLO, a message may come as one chunk.
+CHUNKING = ANSWERS["EHLO"].replace(b"8BITMIME", b"CHUNKING")
 
 # What is said instead of an answer; the connection is closed afterwards.
 Fault = Callable[[ssl.SSLSocket], None]
@@ -33,7 +38,8 @@ class Upstream:
     connection instead. At `hold` it says nothing until `release`: a verb, "greeting",
     "content" or ".".
     `content` is how many octets of content have come so far, `taken` how many messages got their
-    answer; each Message-ID is kept as often as it had its final dot.
+    answer; each Message-ID is kept as often as it had its final dot. `chunks`: the messages that
+    came in one.
     """
 
     port: int
@@ -46,6 +52,7 @@ class Upstream:
     dots: int = 0
     taken: int = 0
     message_ids: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
 
     def __enter__(self) -> "Upstream":
         self.holding = threading.Event()
@@ -97,10 +104,21 @@ class Upstream:
         if not self._say(connection, "greeting"):
             return
         lines = connection.makefile("rb")
+        may_send = False  # somebody takes a message from here on
         for line in lines:
             command = line.decode().strip()
             self.commands.append(command if not command.startswith("AUTH") else "AUTH")
+            if command.startswith("BDAT"):
+                chunk = lines.read(int(command.split()[1]))
+                if not may_send:
+                    connection.sendall(NOT_NOW)
+                    continue
+                self._take_chunk(chunk)
             said = self._say(connection, command)
+            if command.startswith(("MAIL", "RCPT")):
+                may_send = said.startswith(b"250") and (may_send or command.startswith("MAIL"))
+            if command.startswith("BDAT"):
+                self.taken += bool(said)
             if said.startswith(b"354"):
                 self._wait_at("content")
                 if not self._take_content(lines):
@@ -127,6 +145,13 @@ class Upstream:
         if self.hold == step:
             self.holding.set()
             self._released.wait()
+
+    def _take_chunk(self, chunk: bytes) -> None:
+        """A whole message; it counts as one that had its dot."""
+        self.chunks.append(chunk)
+        header = chunk.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        self.message_ids += [line for line in header if line.startswith(b"Message-ID:")]
+        self.dots += 1
 
     def _take_content(self, lines) -> bool:
         message_id = b""
