@@ -188,7 +188,10 @@ def rows() -> int:
 
 
 def roll_out(name: str, goal: str, user: User, units: list[OrgUnit]) -> list[dict[str, Any]]:
-    """Save a value for the units in one go, let all waves be due, apply them as a worker does."""
+    """Save a value for the units in one go, let all waves be due, apply them as a worker does.
+
+    That they become due at once is the bench's doing, so what it leaves behind is tidied up first.
+    """
     before = rows()
     with counted() as saving:
         changes = change_policies(
@@ -201,8 +204,10 @@ def roll_out(name: str, goal: str, user: User, units: list[OrgUnit]) -> list[dic
         raise SystemExit("Some units had that value already.")
     waves = RolloutWave.objects.open().filter(change__in=[each.pk for each in changes])
     waves.update(due_at=F("due_at") - timedelta(seconds=settings.OUTGATE_ROLLOUT_WINDOW))
+    with owner_role(), connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE policies_rolloutwave")
     with counted() as applying:
-        while due := list(waves.due().values_list("pk", flat=True)[:SWEEP_LIMIT]):
+        while due := list(RolloutWave.objects.due().values_list("pk", flat=True)[:SWEEP_LIMIT]):
             apply_waves(due)
     written = rows() - before
     return [

@@ -1,8 +1,8 @@
 """The mail server at the far end, as a process: takes all, keeps nothing, counts.
 
-STARTTLS, AUTH PLAIN, PIPELINING, CHUNKING. Who is not signed in as the envelope sender is refused, so that
-every message counted came by its own credential. On the second port a connection ends after one
-message. First line of input: a Plan; each further line is answered with the count so far.
+STARTTLS, AUTH PLAIN, PIPELINING, CHUNKING. Who is not signed in as the envelope sender is refused,
+so that every message counted came by its own credential. On the second port a connection ends after
+one message. First line of input: a Plan; each further line is answered with the count so far.
 """
 
 import asyncio
@@ -18,9 +18,7 @@ from typing import Any
 import uvloop
 
 END = b"\r\n.\r\n"
-OFFERED = (
-    b"250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n"
-)
+OFFERED = b"250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n"
 TAKEN = b"250 2.0.0 taken\r\n"
 
 
