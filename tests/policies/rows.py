@@ -1,7 +1,9 @@
 """What the tests of the policies write and read."""
 
+import time
 from datetime import timedelta
 
+from django.db import connection
 from django.db.models import F
 
 from accounts.models import User
@@ -13,7 +15,9 @@ GATEWAY = Setting.PER_USER_OUTBOUND_GATEWAY
 ON, OFF, INHERIT = {"allowed": True}, {"allowed": False}, None
 
 
-def save(admin, unit, value, *, setting=GATEWAY, based_on=None, reason="", after=None):
+def save(
+    admin, unit, value, *, setting=GATEWAY, based_on=None, reason="", after=None, seen_path=None
+):
     """Save, based on the newest version unless told otherwise; `after`: for that time from now."""
     if based_on is None:
         policy = GatewayPolicy.objects.filter(unit=unit, setting=setting).first()
@@ -26,6 +30,7 @@ def save(admin, unit, value, *, setting=GATEWAY, based_on=None, reason="", after
         based_on=based_on,
         reason=reason,
         starts_at=database_now() + after if after else None,
+        seen_path=seen_path,
     )
 
 
@@ -42,6 +47,17 @@ def apply_wave(wave_id):
     return apply_waves([wave_id]) == 1
 
 
+def make_due(**lookups):
+    """Move waves into the past, as if their time had come."""
+    waves = RolloutWave.objects.filter(**lookups)
+    waves.update(due_at=F("due_at") - timedelta(hours=1))
+    return waves
+
+
+def apply_all(change):
+    return [apply_wave(wave.pk) for wave in make_due(change=change)]
+
+
 def apply_due():
     """As the worker does; returns the cohorts that got something."""
     return [wave.cohort for wave in RolloutWave.objects.due() if apply_wave(wave.pk)]
@@ -56,6 +72,16 @@ def have_it(unit):
 def allowed(user):
     user = User.objects.select_related("unit").get(pk=user.pk)
     return applied_value(user.unit.path, user.cohort, GATEWAY).allowed
+
+
+def wait_until_somebody_waits():
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
+    raise AssertionError("Nobody waits for a lock.")
 
 
 MINUTES = timedelta(minutes=1)

@@ -34,8 +34,8 @@ from tests.policies.rows import (
     have_it,
     let_pass,
     save,
+    wait_until_somebody_waits,
 )
-from tests.policies.test_services import wait_until_somebody_waits
 
 EVERYBODY = set(range(13))
 
