@@ -183,7 +183,7 @@ class OutboxMessageAdmin(SupportAdmin):
     def recipient_addresses(self, message: OutboxMessage) -> str:
         return ", ".join(message.recipients)
 
-    @admin.display(description=gettext_lazy("attempts in the email log"))
+    @admin.display(description=gettext_lazy("attempts in the delivery log"))
     def log(self, message: OutboxMessage) -> str:
         rows = [(page_of(row), row.created_at) for row in message.deliveries.order_by("created_at")]
         return format_html_join(", ", '<a href="{}">{}</a>', rows)

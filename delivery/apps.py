@@ -4,4 +4,4 @@ from django.utils.translation import gettext_lazy as _
 
 class DeliveryConfig(AppConfig):
     name = "delivery"
-    verbose_name = _("Email log")
+    verbose_name = _("Delivery log")
