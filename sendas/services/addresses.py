@@ -23,6 +23,7 @@ from policies.services import applied_value
 from sendas.credentials import Binding, CredentialError, Sealed, seal, unseal
 from sendas.models import Approval, OwnershipProof, ReplyFrom, ReplySetting, SendAs, SmtpMsa
 from sendas.services.connection import GatewaySettings, check_connection
+from sendas.services.events import record_address_event
 from sendas.services.guardrails import check_guardrails, guardrails_of
 from sendas.services.mail_domains import note_domain
 from smtp.address import AddressError, normalise_address
@@ -164,13 +165,8 @@ def add_address(
         note_domain(send_as.domain)
         if gateway:
             _keep_gateway(send_as, gateway)
-        record_event(
-            actor,
-            "send_as_added",
-            address,
-            unit=user.unit,
-            account=user.primary_address,
-            gateway=gateway.host if gateway else "",
+        record_address_event(
+            actor, "send_as_added", address, user, gateway=gateway.host if gateway else ""
         )
     return send_as
 
@@ -186,9 +182,7 @@ def change_details(*, actor: Actor, user: User, address: str, details: Details) 
         send_as, _created = SendAs.objects.update_or_create(
             user=user, send_as_email=_listed(user, address).address, defaults=details._asdict()
         )
-        record_event(
-            actor, "send_as_changed", address, unit=user.unit, account=user.primary_address
-        )
+        record_address_event(actor, "send_as_changed", address, user)
     return send_as
 
 
@@ -204,12 +198,11 @@ def set_gateway(*, actor: Actor, send_as: SendAs, gateway: GatewaySettings) -> N
     with transaction.atomic():
         _void_proofs(send_as)
         _keep_gateway(send_as, gateway)
-        record_event(
+        record_address_event(
             actor,
             "gateway_set",
             send_as.send_as_email,
-            unit=send_as.user.unit,
-            account=send_as.user.primary_address,
+            send_as.user,
             host=gateway.host,
             port=gateway.port,
         )
@@ -222,13 +215,7 @@ def remove_gateway(*, actor: Actor, send_as: SendAs) -> None:
         _void_proofs(send_as)
         removed, _by_model = SmtpMsa.objects.filter(send_as=send_as).delete()
         if removed:
-            record_event(
-                actor,
-                "gateway_removed",
-                send_as.send_as_email,
-                unit=send_as.user.unit,
-                account=send_as.user.primary_address,
-            )
+            record_address_event(actor, "gateway_removed", send_as.send_as_email, send_as.user)
 
 
 def make_default(*, actor: Actor, user: User, address: str) -> None:
@@ -253,9 +240,7 @@ def make_default(*, actor: Actor, user: User, address: str) -> None:
                 defaults=chosen,
                 create_defaults={**chosen, "display_name": listed.display_name},
             )
-        record_event(
-            actor, "send_as_default", address, unit=user.unit, account=user.primary_address
-        )
+        record_address_event(actor, "send_as_default", address, user)
 
 
 def reply_from(user: User) -> ReplyFrom:
@@ -288,13 +273,7 @@ def delete_address(*, actor: Actor, send_as: SendAs) -> None:
         row = SendAs.objects.select_for_update().filter(pk=send_as.pk).first()
         if row is None:
             return  # a second click
-        record_event(
-            actor,
-            "send_as_deleted",
-            send_as.send_as_email,
-            unit=send_as.user.unit,
-            account=send_as.user.primary_address,
-        )
+        record_address_event(actor, "send_as_deleted", send_as.send_as_email, send_as.user)
         row.delete()
 
 

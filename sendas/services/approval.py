@@ -13,10 +13,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Privilege
-from accounts.services.audit import Actor, record_event
+from accounts.services.audit import Actor
 from accounts.services.mails import send_mail
 from accounts.services.rights import demand_privilege
 from sendas.models import Approval, SmtpMsa
+from sendas.services.events import record_address_event
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +62,11 @@ def _judge(actor: Actor, msa_id: int, credential_id: UUID, approval: Approval, r
         SmtpMsa.objects.filter(pk=msa.pk).update(
             approval=approval, approval_reason=reason, approval_since=Now()
         )
-        record_event(
+        record_address_event(
             actor,
             f"gateway_{approval}",
             msa.send_as.send_as_email,
-            unit=user.unit,
-            account=user.primary_address,
+            user,
             host=msa.host,
             port=msa.port,
             reason=reason,

@@ -14,11 +14,12 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from accounts.services.audit import Actor, record_event
+from accounts.services.audit import Actor
 from accounts.services.mails import send_mail
 from accounts.services.rights import demand_owner
 from sendas.models import CODE_TRIES, OwnershipProof, SendAs, VerificationMail
 from sendas.services.bounces import note_gone_recipient, recipient_is_gone
+from sendas.services.events import record_address_event
 from smtp.reply import ReplyError, ReplyParser
 
 LINK_VALID = timedelta(hours=24)
@@ -124,13 +125,7 @@ def _accept(actor: Actor, proof: OwnershipProof) -> None:
             proof_due_at=None,
             suspended_at=None,
         )
-        record_event(
-            actor,
-            "send_as_verified",
-            send_as.send_as_email,
-            unit=send_as.user.unit,
-            account=send_as.user.primary_address,
-        )
+        record_address_event(actor, "send_as_verified", send_as.send_as_email, send_as.user)
 
 
 def _digest(secret: str, send_as: SendAs | None = None) -> str:
