@@ -3,7 +3,9 @@
 import mailbox
 import os
 import shutil
+import smtplib
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -13,6 +15,7 @@ import pytest
 from django.db import connection
 from django.db.models import Max, Sum
 
+from accounts.models import User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.certificates import keep_certificates
@@ -61,6 +64,11 @@ class PostOffice:
     @property
     def tls_port(self) -> int:
         return self.ports["OUTGATE_SUBMISSIONS_PORT"]
+
+    def connect(self) -> smtplib.SMTP_SSL:
+        """A mail program's connection, with TLS from the start."""
+        tls = ssl.create_default_context(cafile=self.ca_file)
+        return smtplib.SMTP_SSL("localhost", self.tls_port, context=tls, timeout=30)
 
     @property
     def upstream_port(self) -> int:
@@ -187,6 +195,19 @@ def apply_policy(user, *, allowed: bool, version: int) -> None:
         cohort=user.cohort, unit=user.unit, setting=Setting.PER_USER_OUTBOUND_GATEWAY,
         defaults={"value": {"allowed": allowed}, "version": version},
     )  # fmt: skip
+
+
+def give_scripted_gateway(
+    owner: User, post_office: PostOffice, password: str = "a password"
+) -> SendAs:
+    """A verified outside address whose gateway is the scripted server, with gateways allowed."""
+    send_as = SendAs.objects.create(
+        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
+    )
+    port = post_office.upstream_port
+    set_gateway(send_as, post_office, password, port=port, security_mode="ssl")
+    apply_policy(owner, allowed=True, version=1)
+    return send_as
 
 
 @pytest.fixture

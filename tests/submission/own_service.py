@@ -30,19 +30,15 @@ class OwnService:
         return client
 
     def connect(self, source: str = LOOPBACK) -> smtplib.SMTP_SSL:
+        tls = ssl.create_default_context(cafile=self.office.ca_file)
         return smtplib.SMTP_SSL(
-            LOOPBACK, self.tls_port, timeout=60, context=client_context(self.office),
-            source_address=(source, 0),
-        )  # fmt: skip
+            LOOPBACK, self.tls_port, timeout=60, context=tls, source_address=(source, 0)
+        )
 
     @property
     def resident_megabytes(self) -> float:
         """Of all its processes, what they share counted each time."""
         return sum(map(_resident, _family(self.process.process.pid))) / 1024
-
-
-def client_context(office: PostOffice) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=office.ca_file)
 
 
 @contextlib.contextmanager

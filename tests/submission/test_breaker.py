@@ -12,7 +12,7 @@ from delivery.tasks import deliver_outbox
 from sendas.models import OwnerNotice, SendAs, SmtpMsa
 from tests.delivery.outbox import put
 from tests.processes import WORKER, running, until
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import give_scripted_gateway
 from tests.submission.nodes import node
 from tests.submission.provider import provider
 
@@ -24,14 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def send_as(owner, post_office) -> SendAs:
-    row = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    set_gateway(
-        row, post_office, "the old one", port=post_office.upstream_port, security_mode="ssl"
-    )
-    apply_policy(owner, allowed=True, version=1)
-    return row
+    return give_scripted_gateway(owner, post_office, "the old one")
 
 
 def test_a_wrong_password_is_tried_once_however_much_mail_there_is(

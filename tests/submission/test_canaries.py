@@ -11,7 +11,6 @@ import io
 import logging
 import re
 import smtplib
-import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -215,26 +214,21 @@ def set_up_address(walk: Walk, secrets: dict[str, str]) -> None:
 
 def wrong_sign_in(office: PostOffice, line: str) -> None:
     """What a mail program may say where it is wrong; each waits for seconds."""
-    with connected(office) as program:
+    with office.connect() as program:
         program.ehlo()
         assert program.docmd(line)[0] >= 500
 
 
 def mail_programs(office: PostOffice, login: str, app_password: str) -> None:
     """Both mechanisms, and a message by the partner's server."""
-    with connected(office) as program:
+    with office.connect() as program:
         program.login(login, app_password)
         program.sendmail(PARTNER, [RECIPIENT], MESSAGE)
-    with connected(office) as program:
+    with office.connect() as program:
         program.ehlo()
         program.user, program.password = login, app_password
         assert program.auth("LOGIN", program.auth_login)[0] == 235
     assert len(office.raw("partner")) == 1
-
-
-def connected(office: PostOffice) -> smtplib.SMTP_SSL:
-    tls = ssl.create_default_context(cafile=office.ca_file)
-    return smtplib.SMTP_SSL("localhost", office.tls_port, context=tls, timeout=30)
 
 
 def password_refused(walk: Walk, owner: User, app_password: str) -> None:
@@ -253,7 +247,7 @@ def password_refused(walk: Walk, owner: User, app_password: str) -> None:
         walk.post(edit, server)
         assert SmtpMsa.objects.get().port == office.upstream_port
         scripted.answers = {"AUTH": refusal}
-        with connected(office) as program:
+        with office.connect() as program:
             program.login(owner.primary_address, app_password)
             office.hears_of_changes()
             with pytest.raises(smtplib.SMTPDataError, match="no longer accepts"):

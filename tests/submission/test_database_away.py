@@ -1,7 +1,6 @@
 """PostgreSQL away at each step: a 4xx that says so, and no final dot."""
 
 import smtplib
-import ssl
 
 import pytest
 
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def client(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.ehlo()
         yield client
 

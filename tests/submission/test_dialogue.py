@@ -4,7 +4,6 @@ import base64
 import contextlib
 import smtplib
 import socket
-import ssl
 import time
 
 import pytest
@@ -31,8 +30,7 @@ def plain(post_office):
 
 @pytest.fixture
 def signed_in(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
@@ -46,8 +44,7 @@ def test_before_tls_nobody_can_sign_in_or_send(plain):
 
 
 def test_after_tls_sign_in_is_offered_and_asked_for(post_office):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20) as client:
+    with post_office.connect() as client:
         client.ehlo()
         assert set(client.esmtp_features["auth"].split()) == {"PLAIN", "LOGIN"}
         for name in ("pipelining", "8bitmime", "enhancedstatuscodes"):
@@ -57,8 +54,7 @@ def test_after_tls_sign_in_is_offered_and_asked_for(post_office):
 
 
 def test_three_wrong_passwords_end_the_connection(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=40) as client:
+    with post_office.connect() as client:
         client.ehlo()
         begun = time.monotonic()
         answers = [
@@ -76,8 +72,7 @@ def test_after_ten_wrong_passwords_a_right_one_has_to_wait_but_nobody_elses(
 ):
     for _failure in range(10):
         sign_in(username=PRIMARY, secret="wrong", peer="127.0.0.1")
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20) as client:
+    with post_office.connect() as client:
         with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
             client.login(PRIMARY, app_password)
         assert refused.value.smtp_code == 454

@@ -1,15 +1,12 @@
 """SMTPUTF8 and CHUNKING through the real service: honoured upstream, or refused."""
 
 import smtplib
-import ssl
 
 import pytest
 
-from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
-from sendas.models import SendAs
 from tests.processes import until
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import give_scripted_gateway
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +21,7 @@ NOT_ASCII = b"From: user.name@partnerdomain.com\r\nSubject: Gr\xc3\xbc\xc3\x9fe\
 
 @pytest.fixture
 def ours(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=20) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
@@ -33,12 +29,7 @@ def ours(post_office, app_password):
 @pytest.fixture
 def client(ours, post_office, owner):
     """Signed in, and owner of an address whose gateway is the scripted upstream."""
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    port = post_office.upstream_port
-    set_gateway(send_as, post_office, "a password", port=port, security_mode="ssl")
-    apply_policy(owner, allowed=True, version=1)
+    give_scripted_gateway(owner, post_office)
     return ours
 
 

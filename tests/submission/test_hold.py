@@ -1,8 +1,5 @@
 """An address's own server does not work: refused, held and tried again, or sent by our servers."""
 
-import smtplib
-import ssl
-
 import pytest
 from django.db.models.functions import Now
 
@@ -35,8 +32,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def client(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 

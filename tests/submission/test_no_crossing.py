@@ -3,7 +3,6 @@
 import contextlib
 import random
 import smtplib
-import ssl
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -113,8 +112,7 @@ def test_interleaved_messages_never_cross(post_office, senders, messages):
 
 
 def sign_in(office: PostOffice, sender: Sender) -> smtplib.SMTP_SSL:
-    tls = ssl.create_default_context(cafile=office.ca_file)
-    client = smtplib.SMTP_SSL("localhost", office.tls_port, context=tls, timeout=30)
+    client = office.connect()
     client.login(sender.user.primary_address, sender.app_password)
     return client
 

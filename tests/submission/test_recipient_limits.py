@@ -1,7 +1,6 @@
 """The limit of recipients, from the mail program to the administrators' mail."""
 
 import smtplib
-import ssl
 
 import pytest
 from django.db.models import Sum
@@ -10,9 +9,8 @@ from django.db.models.functions import Now
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery, LimitReport, RecipientCount
 from policies.models import AppliedPolicy, Setting
-from sendas.models import SendAs
 from tests.processes import BEAT, WORKER, running, until
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import give_scripted_gateway
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENTS = ["claire@customer.example", "dan@customer.example"]
@@ -24,8 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def client(post_office, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
@@ -86,13 +83,7 @@ def test_a_unit_has_limits_of_its_own(client, post_office, owner):
 
 @pytest.fixture
 def gateway(owner, post_office):
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    set_gateway(
-        send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
-    )
-    apply_policy(owner, allowed=True, version=1)
+    give_scripted_gateway(owner, post_office)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
 from sendas.models import SendAs
 from tests.processes import until
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import apply_policy, give_scripted_gateway
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENTS = ["claire@customer.example", "dan@customer.example"]
@@ -27,13 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def gateway(owner, post_office) -> Iterator[SendAs]:
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    set_gateway(
-        send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
-    )
-    apply_policy(owner, allowed=True, version=1)
+    send_as = give_scripted_gateway(owner, post_office)
     yield send_as
     # Whatever became of the message, no other server has it.
     assert post_office.raw("ours") == post_office.raw("partner") == []
@@ -41,8 +35,7 @@ def gateway(owner, post_office) -> Iterator[SendAs]:
 
 @pytest.fixture
 def client(post_office, app_password, gateway):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 

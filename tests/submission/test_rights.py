@@ -1,7 +1,6 @@
 """What ends the right of an open session to send: within a second, wherever the session is."""
 
 import smtplib
-import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from sendas.services.reproof import ask_again, suspend_lapsed
 from sendas.services.wiping import wipe_passwords
 from tests.policies.rows import apply_wave
 from tests.processes import until
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import give_scripted_gateway
 
 PRIMARY = "user@yourdomain.com"
 RECIPIENT = "claire@customer.example"
@@ -97,15 +96,8 @@ def case(request) -> Case:
 
 @pytest.fixture
 def client(post_office, owner, app_password):
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    set_gateway(
-        send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
-    )
-    apply_policy(owner, allowed=True, version=1)
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    give_scripted_gateway(owner, post_office)
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
@@ -143,10 +135,9 @@ def test_between_the_header_and_the_final_dot(client, post_office, owner, case):
 
 
 def test_signing_in_again_with_a_remembered_app_password(client, post_office, owner, app_password):
-    tls = ssl.create_default_context(cafile=post_office.ca_file)
     revoke(owner)
     post_office.hears_of_changes()
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as other:
+    with post_office.connect() as other:
         other.ehlo()
         with pytest.raises(smtplib.SMTPAuthenticationError):
             other.login(PRIMARY, app_password)

@@ -13,10 +13,9 @@ import pytest
 
 from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery
-from sendas.models import SendAs
 from tests.processes import until
 from tests.services import DATA_DIR
-from tests.submission.conftest import apply_policy, set_gateway
+from tests.submission.conftest import give_scripted_gateway
 from tests.submission.own_service import PRIMARY, OwnService, own_service
 from tests.submission.upstream import Upstream
 
@@ -100,13 +99,8 @@ def test_mail_goes_on_while_redis_is_away(post_office, app_password):
 @pytest.mark.soak
 def test_with_all_places_upstream_taken_the_next_is_told_to_wait(post_office, owner, app_password):
     """Ten messages of one credential wait for their answers; the eleventh for a place, 30 s."""
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    port = post_office.upstream_port
-    set_gateway(send_as, post_office, "secret", port=port, security_mode="ssl")
-    apply_policy(owner, allowed=True, version=1)
-    upstream = Upstream(port, post_office.certificate, hold=".")
+    give_scripted_gateway(owner, post_office, "secret")
+    upstream = Upstream(post_office.upstream_port, post_office.certificate, hold=".")
     with (
         own_service(post_office) as service,
         ThreadPoolExecutor(10) as pool,

@@ -15,7 +15,7 @@ from delivery.models import Delivery
 from sendas.models import SendAs
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
-from tests.submission.own_service import PRIMARY, OwnService, client_context, own_service
+from tests.submission.own_service import PRIMARY, OwnService, own_service
 from tests.submission.stations import ONE_BY_ONE, station_ports
 from tests.submission.upstream import ANSWERS, Upstream, reset
 
@@ -114,8 +114,7 @@ def send(client: smtplib.SMTP, send_as: SendAs) -> int:
 @pytest.fixture
 def client(post_office, owner, app_password):
     apply_policy(owner, allowed=True, version=1)
-    tls = client_context(post_office)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
