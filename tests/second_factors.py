@@ -6,8 +6,6 @@ from allauth.mfa.totp.internal.auth import TOTP
 from django.http import HttpRequest
 from django.test import Client
 
-from config.demo_page import code_now
-
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
@@ -31,13 +29,3 @@ class SecondFactorClient(Client):
         super().force_login(user, backend)
         if user.roles.exists():
             use_second_factor(self, user)
-
-
-def sign_in_on(page, user, password) -> None:
-    """In a browser, through both pages."""
-    page.goto("/sign-in/")
-    page.get_by_label("Address").fill(user.primary_address)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Code").fill(code_now(SECRET))
-    page.get_by_role("button", name="Sign in", exact=True).click()

@@ -97,6 +97,16 @@ def create_units(parent: OrgUnit, prefix: str) -> list[OrgUnit]:
     ]
 
 
+def create_many_teams(parent: OrgUnit) -> None:
+    """250 beside its one child, named Team 2 to Team 251."""
+    depth = parent.depth + 1
+    OrgUnit.objects.bulk_create(
+        OrgUnit(path=OrgUnit._get_path(parent.path, depth, step), depth=depth, name=f"Team {step}")
+        for step in range(2, 252)
+    )
+    OrgUnit.objects.filter(pk=parent.pk).update(numchild=251)
+
+
 def text_of(response: HttpResponse) -> str:
     """The page as read: without tags, each run of white space one space."""
     html = re.sub(r"</?(a|b)\b[^>]*>", "", response.content.decode())

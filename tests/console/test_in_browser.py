@@ -11,11 +11,10 @@ from accounts.services.audit import SYSTEM
 from accounts.services.people import create_user
 from policies.models import PolicyChange
 from policies.services import applied_value
-from tests.browser import chromium
-from tests.conftest import PASSWORD
+from tests.browser import chromium, sign_in_with_code
 from tests.console.rows import GATEWAY, apply_waves, save_value
 from tests.processes import BEAT, WORKER, running
-from tests.second_factors import give_second_factor, sign_in_on
+from tests.second_factors import give_second_factor
 
 ACCOUNTS = 12
 SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every two
@@ -29,7 +28,7 @@ def page(live_server, super_admin, settings) -> Iterator[Page]:
     with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
         give_second_factor(super_admin)
-        sign_in_on(page, super_admin, PASSWORD)
+        sign_in_with_code(page, super_admin)
         page.wait_for_url("**/console/")
         yield page
 

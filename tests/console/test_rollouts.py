@@ -9,7 +9,15 @@ from accounts.models import OrgUnit, User
 from accounts.models.people import EXPRESS_COHORT
 from policies.models import PolicyChange
 from tests.conftest import Organisation
-from tests.console.rows import OFF, apply_waves, count_queries, create_units, save_value, text_of
+from tests.console.rows import (
+    OFF,
+    apply_waves,
+    count_queries,
+    create_many_teams,
+    create_units,
+    save_value,
+    text_of,
+)
 
 LIVE = {"HX-Request": "true"}
 
@@ -145,13 +153,7 @@ def test_units_with_a_value_of_their_own_are_no_part_of_the_rollout(
 def test_of_units_too_many_to_read_the_number_is_told(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:
-    OrgUnit.objects.bulk_create(
-        OrgUnit(
-            path=OrgUnit._get_path(organisation.sales.path, 3, step), depth=3, name=f"Team {step}"
-        )
-        for step in range(2, 252)
-    )
-    OrgUnit.objects.filter(pk=organisation.sales.pk).update(numchild=251)
+    create_many_teams(organisation.sales)
     change = save_value(user=super_admin, unit=organisation.sales)
     client.force_login(super_admin)
     words = text_of(client.get(page_of(change)))

@@ -14,12 +14,12 @@ from accounts.services.audit import SYSTEM
 from accounts.services.people import create_user
 from policies.models import PolicyChange
 from policies.services import applied_value
-from tests.browser import chromium
+from tests.browser import chromium, sign_in, sign_in_with_code
 from tests.conftest import PASSWORD
 from tests.console.rows import GATEWAY, OFF, ON, apply_waves, save_value, text_of
 from tests.console.test_impact import add_address
 from tests.processes import BEAT, WORKER, running
-from tests.second_factors import SecondFactorClient, give_second_factor, sign_in_on
+from tests.second_factors import SecondFactorClient, give_second_factor
 
 ACCOUNTS = 12
 SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every two
@@ -107,13 +107,10 @@ class Pages:
     def __call__(self, user: User) -> Page:
         page = self.browser.new_context(base_url=self.url).new_page()
         if user.roles.exists():
-            sign_in_on(page, user, PASSWORD)
+            sign_in_with_code(page, user)
             page.wait_for_url("**/console/")
         else:
-            page.goto("/sign-in/")
-            page.get_by_label("Address").fill(user.primary_address)
-            page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Sign in").click()
+            sign_in(page, user.primary_address)
             page.wait_for_url(lambda url: "sign-in" not in url)
         return page
 

@@ -6,7 +6,7 @@ from django.urls import reverse
 from accounts.models import OrgUnit, User
 from policies.models import PolicyChange, Setting
 from tests.conftest import Organisation
-from tests.console.rows import count_queries, create_units, save_value, text_of
+from tests.console.rows import count_queries, create_many_teams, create_units, save_value, text_of
 from tests.policies.test_gateway_failure import choose
 
 
@@ -121,13 +121,7 @@ def test_an_open_branch_of_others_stays_closed(
 def test_a_level_too_long_to_read_is_cut_but_not_before_the_current_unit(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:
-    OrgUnit.objects.bulk_create(
-        OrgUnit(
-            path=OrgUnit._get_path(organisation.sales.path, 3, step), depth=3, name=f"Team {step}"
-        )
-        for step in range(2, 252)
-    )
-    OrgUnit.objects.filter(pk=organisation.sales.pk).update(numchild=251)
+    create_many_teams(organisation.sales)
     client.force_login(super_admin)
     html = client.get(page_of(organisation.sales)).content.decode()
     assert len(rows_of(html)) == 3 + 200 + 1

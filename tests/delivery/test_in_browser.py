@@ -9,8 +9,7 @@ from playwright.sync_api import Page, expect
 from accounts.services.audit import SYSTEM
 from delivery.models import OutboxMessage
 from sendas.services.addresses import set_gateway
-from tests.browser import chromium
-from tests.conftest import PASSWORD
+from tests.browser import chromium, sign_in
 from tests.delivery.outbox import deliver
 from tests.sendas.conftest import PARTNER, gateway_at, make_send_as
 
@@ -27,13 +26,6 @@ def page(live_server, owner, settings, allowed, partner) -> Iterator[Page]:
         sign_in(page, owner.primary_address)
         page.wait_for_url("**/settings/")
         yield page
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto("/sign-in/")
-    page.get_by_label("Address").fill(address)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
 
 
 def test_a_message_is_written_refused_mended_sent_and_followed(page, relay):

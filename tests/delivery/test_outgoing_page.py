@@ -71,36 +71,32 @@ def test_the_gateway_of_a_message_that_has_ended_is_told_from_the_log(page, owne
     assert "Failed through smtp.partner.example From" in words(page())
 
 
-def test_a_held_message_says_what_it_waits_for_and_leaves_once_mended(
-    page, client, owner, allowed, partner
-):
+@pytest.fixture
+def held(owner, allowed, partner) -> OutboxMessage:
+    """A message that waits for a password, for its server refused the stored one."""
     send_as = make_send_as(owner)
     set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
     record_refusal(credential_id=send_as.smtp_msa.credential_id, reply="535 5.7.8 No")
     message = put(owner, from_address=PARTNER)
     deliver()
     assert state_of(message) == "held"
+    return message
+
+
+def test_a_held_message_says_what_it_waits_for_and_leaves_once_mended(page, held):
     told = words(page())
     assert "Held" in told
     assert "stopped" in told
     assert "It leaves by itself once a new one works." in told
 
 
-def test_what_waits_for_a_password_offers_what_helps_and_no_attempt(
-    page, client, owner, allowed, partner
-):
-    send_as = make_send_as(owner)
-    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
-    record_refusal(credential_id=send_as.smtp_msa.credential_id, reply="535 5.7.8 No")
-    message = put(owner, from_address=PARTNER)
-    deliver()
-    assert state_of(message) == "held"
+def test_what_waits_for_a_password_offers_what_helps_and_no_attempt(page, client, owner, held):
     shown = page().content.decode()
     assert "Try now" not in shown
     for link in ("edit/#id_password", "by-our-servers/"):
-        assert f'href="/settings/send-as/{send_as.pk}/{link}"' in shown
+        assert f'href="/settings/send-as/{owner.send_as.get().pk}/{link}"' in shown
     due = OutboxMessage.objects.get().next_attempt_at
-    answer = client.post(OUTGOING, {"retry": str(message.pk)}, follow=True)
+    answer = client.post(OUTGOING, {"retry": str(held.pk)}, follow=True)
     assert "It waits for a password that works" in words(answer)
     assert OutboxMessage.objects.get().next_attempt_at == due
     SmtpMsa.objects.update(refused_at=None, wiped_at=Now(), key_id="", ciphertext=b"")
@@ -109,12 +105,7 @@ def test_what_waits_for_a_password_offers_what_helps_and_no_attempt(
     assert "Try now" in words(page())
 
 
-def test_where_our_servers_may_carry_it_by_now_it_can_be_tried(page, owner, allowed, partner):
-    send_as = make_send_as(owner)
-    set_gateway(actor=SYSTEM, send_as=send_as, gateway=gateway_at(partner.port))
-    record_refusal(credential_id=send_as.smtp_msa.credential_id, reply="535 5.7.8 No")
-    put(owner, from_address=PARTNER)
-    deliver()
+def test_where_our_servers_may_carry_it_by_now_it_can_be_tried(page, owner, held):
     AppliedPolicy.objects.create(
         cohort=owner.cohort, unit=owner.unit, setting=Setting.GATEWAY_FAILURE,
         value={"choice": "our_servers"}, version=1,

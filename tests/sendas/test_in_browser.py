@@ -11,8 +11,7 @@ from playwright.sync_api import Page, expect
 
 from sendas.models import ConnectionTest
 from sendas.services.proof import send_proof
-from tests.browser import chromium, tab_to
-from tests.conftest import PASSWORD
+from tests.browser import chromium, sign_in, tab_to
 from tests.console.rows import save_value
 from tests.policies.rows import apply_wave
 from tests.sendas.bad_servers import BAD_SERVERS
@@ -28,10 +27,7 @@ def page(live_server, owner, settings) -> Iterator[Page]:
     settings.ALLOWED_HOSTS = ["localhost"]
     with chromium() as browser:
         page = browser.new_page(base_url=live_server.url)
-        page.goto("/sign-in/")
-        page.get_by_label("Address").fill(owner.primary_address)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, owner.primary_address)
         page.wait_for_url("**/settings/")
         yield page
 
