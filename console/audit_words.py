@@ -42,6 +42,7 @@ EVENTS: dict[str, str | Promise] = {
     "gateway_removed": gettext_lazy("Own server removed from an address"),
     "gateway_set": gettext_lazy("Own server given to an address"),
     "outbox_discarded": gettext_lazy("Message in the outbox discarded"),
+    "outbox_sent_again": gettext_lazy("Failed message in the outbox sent again"),
     "outbox_retried": gettext_lazy("Message in the outbox tried again"),
     "passwords_wiped": gettext_lazy("Stored passwords of a server wiped"),
     "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),

@@ -1,7 +1,7 @@
 """The form of a message that somebody writes on a page."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +14,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.address_words import address_refusal
-from delivery.letters import BASE64_LINE, HEADER_OCTETS, Attachment, Letter
+from delivery.letters import (
+    BASE64_LINE,
+    HEADER_OCTETS,
+    Attachment,
+    Letter,
+    signed_html,
+    signed_text,
+)
 from delivery.rich_text import as_plain_text, clean_letter, is_formatted
 from delivery.sending import Sender
 from delivery.uploads import MOST_FILES, LeftOut
@@ -116,6 +123,13 @@ class ComposeForm(forms.Form):
         initial=True,
         help_text=gettext_lazy("It goes below the text, under a line of two hyphens."),
     )
+    # Those of a message that is opened again, by their place in it.
+    kept = forms.TypedMultipleChoiceField(
+        label=gettext_lazy("Attachments that go with it"),
+        coerce=int,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
     attachments = AttachmentsField(label=gettext_lazy("Attachments"), required=False)
 
     use_required_attribute = False
@@ -123,22 +137,32 @@ class ComposeForm(forms.Form):
     def __init__(
         self,
         senders: Sequence[Sender],
-        given: dict[str, str] | None = None,
+        given: Mapping[str, Any] | None = None,
         *,
         data: Any = None,
         files: Any = None,
         chosen: "Sequence[UploadedFile[Any]]" = (),
         left_out: LeftOut | None = None,
+        kept: Sequence[Attachment] = (),
+        formatted: str = "",
     ) -> None:
         """`given` stands in the fields to begin with; `left_out`: why files were not kept.
 
-        `chosen` are files of a form that is shown again without having been judged.
+        `chosen` are files of a form that is shown again without having been judged. `kept` are
+        those of a message that is opened again, and `formatted` its text for the editor: without
+        compose.js nothing would come of what is changed in the plain one.
         """
         usable = [sender.listed for sender in senders if not sender.refusal]
         default = next((each.address for each in usable if each.is_default), None)
-        super().__init__(
-            data, files, initial={"number": uuid4(), "sender": default, **(given or {})}
-        )
+        initial = {"number": uuid4(), "sender": default, "kept": [*range(len(kept))]}
+        super().__init__(data, files, initial=initial | dict(given or {}))
+        self._kept = kept
+        if formatted:
+            self.fields["html"].widget.attrs["data-formatted"] = formatted
+        choices: Any = self.fields["kept"]
+        choices.choices = [
+            (place, f"{each.name} ({filesizeformat(each.size)})") for place, each in enumerate(kept)
+        ]
         self._left_out = left_out
         self.has_signatures = any(each.row and each.row.signature for each in usable)
         self._chosen = chosen or (files.getlist("attachments") if files else ())
@@ -172,6 +196,8 @@ class ComposeForm(forms.Form):
         if len(self.cleaned_data.get("html", "")) > LONGEST_HTML:
             # The field itself is not to be seen.
             self.add_error("text", _("The text is too long: send a part of it as a file."))
+        if not self.errors and len(self.letter.attachments) > MOST_FILES:
+            self.add_error("attachments", self.too_many)
         if not self.errors and self.letter.most_octets > settings.OUTGATE_MESSAGE_SIZE:
             self.add_error("attachments", self.too_large)
 
@@ -231,9 +257,12 @@ class ComposeForm(forms.Form):
             cc=typed["cc"],
             bcc=typed["bcc"],
             subject=typed["subject"],
-            text=_signed(text, signature_as_text(signature)),
-            html=_signed_html(markup, signature) if is_formatted(markup) else "",
-            attachments=[_attachment(each) for each in typed["attachments"]],
+            text=signed_text(text, signature_as_text(signature)),
+            html=signed_html(markup, signature) if is_formatted(markup) else "",
+            attachments=[
+                *(self._kept[place] for place in typed["kept"]),
+                *(_attachment(each) for each in typed["attachments"]),
+            ],
             reply_to=sender.row.reply_to_address if sender.row else "",
             in_reply_to="".join(answered),
             references=(earlier + answered)[-MAX_REFERENCES:],
@@ -244,15 +273,6 @@ def _room() -> int:
     """How many octets attachments can have together: in the message they become larger."""
     octets: int = settings.OUTGATE_MESSAGE_SIZE - HEADER_OCTETS
     return octets * BASE64_LINE // 78
-
-
-def _signed(text: str, signature: str) -> str:
-    """RFC 3676 4.3: the line above it ends with a space, by which programs find the signature."""
-    return f"{text.rstrip()}\n\n-- \n{signature}" if signature else text
-
-
-def _signed_html(text: str, signature: str) -> str:
-    return f"{text}\n<div>-- <br>{signature}</div>" if signature else text
 
 
 def _named(sender: Sender) -> str:

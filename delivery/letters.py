@@ -71,6 +71,15 @@ class Letter(NamedTuple):
         return HEADER_OCTETS + texts + sum(each.encoded_size for each in self.attachments)
 
 
+def signed_text(text: str, signature: str) -> str:
+    """RFC 3676 4.3: the line above it ends with a space, by which programs find the signature."""
+    return f"{text.rstrip()}\n\n-- \n{signature}" if signature else text
+
+
+def signed_html(text: str, signature: str) -> str:
+    return f"{text}\n<div>-- <br>{signature}</div>" if signature else text
+
+
 def write_header(letter: Letter, number: str) -> HeaderBlock:
     """Everything but the fields of MIME. Without Bcc: whoever is in it stays unknown.
 

@@ -1,5 +1,5 @@
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -183,7 +183,8 @@ class OutboxMessage(models.Model):
 
     `next_attempt_at` is also the end of a claim: a row that is *sending* and due again belongs to a
     worker that died. `attempts` counts the claims; each of them may only be settled under its own
-    number. The content (OutboxChunk) goes as soon as the message is sent, failed or discarded.
+    number. The content (OutboxChunk) goes as soon as the message is sent, failed or discarded; what
+    was written on a page is kept for a while when it fails, for its author to open it again.
     """
 
     class State(models.TextChoices):
@@ -202,6 +203,7 @@ class OutboxMessage(models.Model):
         REPORT = "report", _("Delivery report")
 
     UNDER_WAY = (State.WAITING, State.SENDING, State.HELD)
+    CONTENT_KEPT = timedelta(days=7)  # of a message that failed and was written here
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     created_at = models.DateTimeField(_("stored"), db_default=Now())
@@ -259,6 +261,16 @@ class OutboxMessage(models.Model):
     def can_be_discarded(self) -> bool:
         """What is being sent can't be called back."""
         return self.state in (self.State.WAITING, self.State.HELD)
+
+    @property
+    def is_written_here(self) -> bool:
+        """There is no copy of it in a mail program."""
+        return self.source == self.Source.COMPOSE
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """When the content of a failed message goes, if it is still there."""
+        return self.finished_at and self.finished_at + self.CONTENT_KEPT
 
 
 class OutboxChunk(models.Model):

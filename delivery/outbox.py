@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts.services.audit import Actor, record_event
-from accounts.services.rights import demand_author_or_support
+from accounts.services.rights import demand_author, demand_author_or_support
 from delivery.models import OutboxChunk, OutboxMessage
 from delivery.sealing import CHUNK_BYTES, ContentError, Place, SealedChunk, seal_chunk, unseal_chunk
 from sendas.models import SmtpMsa
@@ -192,9 +192,36 @@ def discard(*, actor: Actor, message: OutboxMessage) -> bool:
     return True
 
 
-def _record(actor: Actor, name: str, message: OutboxMessage) -> None:
+def failed_with_content() -> QuerySet[OutboxMessage]:
+    """What failed, was written here and is kept: its author can open it again."""
+    chunks = OutboxChunk.objects.filter(message=OuterRef("pk"))
+    return OutboxMessage.objects.filter(Exists(chunks), state=OutboxMessage.State.FAILED)
+
+
+def discard_failed(
+    *, actor: Actor, message: OutboxMessage, sent_again_as: UUID | None = None
+) -> bool:
+    """Forget the content of a failed message; False where it is not there any more.
+
+    `sent_again_as` is the number of the message that takes its place. Raise PermissionDenied but
+    for its author.
+    """
+    demand_author(actor, message.account_id)
+    with transaction.atomic():
+        kept = failed_with_content().filter(pk=message.pk)
+        if not kept.update(state=OutboxMessage.State.DISCARDED, finished_at=Now()):
+            return False
+        OutboxChunk.objects.filter(message_id=message.pk).delete()
+        if sent_again_as:
+            _record(actor, "outbox_sent_again", message, sent_as=str(sent_again_as))
+        else:
+            _record(actor, "outbox_discarded", message)
+    return True
+
+
+def _record(actor: Actor, name: str, message: OutboxMessage, **values: str) -> None:
     unit = message.account.unit if message.account else None
-    record_event(actor, name, message.account_address, unit=unit, message=str(message.pk))
+    record_event(actor, name, message.account_address, unit=unit, message=str(message.pk), **values)
 
 
 def held_for(msa: SmtpMsa) -> QuerySet[OutboxMessage]:
@@ -221,8 +248,13 @@ def release_mended() -> int:
 
 
 def tidy_outbox() -> None:
-    """Remove what nobody goes on storing, and the rows of messages that ended long ago."""
+    """Remove what nobody goes on storing, the content of what failed days ago, and old rows."""
     State = OutboxMessage.State  # noqa: N806  (a class)
+    too_late = Q(message__account=None) | Q(
+        message__finished_at__lt=Now() - OutboxMessage.CONTENT_KEPT
+    )
+    forgotten = OutboxChunk.objects.filter(too_late, message__state=State.FAILED)
+    OutboxChunk.objects.filter(pk__in=forgotten.values("pk")[:TIDY_LIMIT]).delete()
     for rows in (
         OutboxMessage.objects.filter(state=State.STORING, next_attempt_at__lt=Now() - ABANDONED),
         OutboxMessage.objects.filter(

@@ -198,15 +198,19 @@ def settle(batch: list[Outcome]) -> list[None]:
     """Write down how attempts ended, and tell the authors of what has failed for good.
 
     A message that would be tried again beyond its time has failed. That one was sent is true
-    whoever has claimed it meanwhile, so it is written down in any case.
+    whoever has claimed it meanwhile, so it is written down in any case. Of what failed, content
+    that can be read and lies nowhere else is kept (OutboxMessage.CONTENT_KEPT).
     """
     with transaction.atomic():
         _log_outcomes(batch)
         ended = _move(batch)
         failed = [o for o in batch if ended.get(o.job.message.pk) == OutboxMessage.State.FAILED]
         for outcome in failed:
-            content = outcome.job.first.content if outcome.job.first else b""
-            report_failure(outcome.job.message, outcome.reply, content)
+            message, first = outcome.job.message, outcome.job.first
+            is_kept = message.is_written_here and first is not None
+            report_failure(message, outcome.reply, first.content if first else b"", is_kept=is_kept)
+            if is_kept:
+                del ended[message.pk]
         OutboxChunk.objects.filter(message__in=list(ended)).delete()
     return [None] * len(batch)
 

@@ -10,6 +10,7 @@ from email.utils import format_datetime, formataddr, make_msgid
 
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,17 +22,18 @@ _LINE_STARTING_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
 _BEYOND_ASCII = re.compile(r"[^!-\[\]-~]")
 
 
-def report_failure(message: OutboxMessage, reply: Reply, content: bytes) -> None:
+def report_failure(message: OutboxMessage, reply: Reply, content: bytes, *, is_kept: bool) -> None:
     """Store the report for the author, in the transaction that ends the message.
 
     Nobody is told of what had an empty envelope sender: two servers would never stop telling each
     other (RFC 5321 4.5.5). `content` is the beginning of the message, empty where it can't be read.
+    `is_kept`: the author can open it again.
     """
     if message.null_sender:
         return
     # Without an account nobody is told which language its people read.
     with message.account.reads() if message.account else nullcontext():
-        report = write_report(message, reply, content)
+        report = write_report(message, reply, content, is_kept=is_kept)
     draft = Draft(
         source=OutboxMessage.Source.REPORT,
         user_id=message.account_id,
@@ -46,13 +48,18 @@ def report_failure(message: OutboxMessage, reply: Reply, content: bytes) -> None
     store_message(draft, [header + empty, _LINE_STARTING_WITH_DOT.sub(b"..", body)])
 
 
-def write_report(message: OutboxMessage, reply: Reply, content: bytes) -> Message:
+def write_report(
+    message: OutboxMessage, reply: Reply, content: bytes, *, is_kept: bool = False
+) -> Message:
     """The report in three parts: for people, for programs, and the header of the message."""
     context = {
         "message": message,
         "recipients": message.recipients,
         "reply": str(reply),
         "gave_up": not reply.is_permanent,
+        "is_kept": is_kept,
+        "days": OutboxMessage.CONTENT_KEPT.days,
+        "link": settings.BASE_URL + reverse("delivery:outgoing"),
     }
     subject, body = (
         render_to_string(f"delivery/mail/failure-{part}.txt", context).strip()

@@ -4,19 +4,21 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.services.audit import Actor
 from delivery.explain import RouteWords, route_words
 from delivery.letters import Letter, write_content, write_header
 from delivery.limit_reports import record_limit_reached
 from delivery.limits import Allowance, Answer, Taken, allowance_of, excess_of
 from delivery.models import OutboxMessage, RecipientCount
-from delivery.outbox import Draft, store_message
+from delivery.outbox import Draft, discard_failed, store_message
 from delivery.refusal_words import excess_words, refusal_words
 from delivery.routing import Refusal, Route, RouteKind, decide
+from delivery.sealing import ContentError
 from delivery.services import load_account, load_settings
 from sendas.services.addresses import ListedAddress, list_addresses
 from smtp.header import HeaderError
@@ -58,10 +60,17 @@ def _in_words(answer: Route | Refusal) -> str:
     return _("by our servers")
 
 
-def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
+class NotKeptError(Exception):
+    """The failed message was discarded, or sent again, meanwhile."""
+
+
+def send_letter(
+    *, user: User, letter: Letter, number: UUID, failed: OutboxMessage | None = None
+) -> None:
     """Store it: from then on it is ours. Under the same number it is stored once.
 
-    Raises ValidationError where it can't be sent; then nothing is kept of it.
+    `failed` is the message that it takes the place of: discarded in the same transaction.
+    Raises ValidationError or NotKeptError where it can't be sent; then nothing is kept of it.
     """
     stored = OutboxMessage.objects.filter(pk=number, account=user)
     if stored.exists():
@@ -87,12 +96,20 @@ def send_letter(*, user: User, letter: Letter, number: UUID) -> None:
     )
     taken = _count(user, len(draft.recipients), allowance_of(settings.guardrails))
     try:
-        store_message(draft, write_content(header, letter), number)
+        with transaction.atomic():
+            store_message(draft, write_content(header, letter), number)
+            if failed and not discard_failed(
+                actor=Actor(user), message=failed, sent_again_as=number
+            ):
+                raise NotKeptError
     except BaseException as error:
         _give_back(taken)
         # A second click in the same moment was faster.
-        if not (isinstance(error, IntegrityError) and stored.exists()):
-            raise
+        if isinstance(error, IntegrityError) and stored.exists():
+            return
+        if failed and isinstance(error, ContentError):
+            raise NotKeptError from error
+        raise
 
 
 def _count(user: User, recipients: int, allowance: Allowance) -> Taken:

@@ -11,6 +11,7 @@ from django.core.exceptions import BadRequest, ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -22,8 +23,9 @@ from delivery.access import own_message, own_messages
 from delivery.explain import RouteWords, attempt_words
 from delivery.forms import ComposeForm
 from delivery.models import Delivery, OutboxMessage
-from delivery.outbox import discard, retry_now
-from delivery.sending import Sender, send_letter, senders_of
+from delivery.outbox import discard, discard_failed, retry_now
+from delivery.reopening import Reopened, reopen
+from delivery.sending import NotKeptError, Sender, send_letter, senders_of
 from delivery.templatetags.routes import routes_of
 from delivery.uploads import left_out
 from sendas.models import ReplyFrom, SmtpMsa
@@ -67,32 +69,107 @@ def _write(request: SignedInRequest, senders: Sequence[Sender]) -> HttpResponse:
     return _show(request, ComposeForm(senders, given), senders)
 
 
-def _send(request: SignedInRequest, senders: Sequence[Sender]) -> HttpResponse:
-    form = ComposeForm(senders, data=request.POST, files=request.FILES, left_out=left_out(request))
+@require_http_methods(["GET", "HEAD", "POST"])
+@keeps_typed(signed_out=_show_signed_out)
+def compose_again(request: TypedRequest, number: UUID) -> HttpResponse:
+    """Change a message that failed, and send it: it takes the place of the failed one."""
+    failed = own_message(request, number)
+    senders = senders_of(request.user)
+    reopened = reopen(actor=actor_of(request), message=failed)
+    if request.is_late:
+        form = _typed(request, senders, reopened)
+        return _show(request, form, senders, late="too_old", reopened=reopened)
+    if request.method == "POST":
+        return _send(request, senders, failed, reopened)
+    if reopened is None:
+        messages.warning(request, _("What this message says is not kept here any more."))
+        return redirect("delivery:outgoing")
+    form = ComposeForm(senders, reopened.given, kept=reopened.attachments, formatted=reopened.html)
+    return _show(request, form, senders, reopened=reopened)
+
+
+def _send(
+    request: SignedInRequest,
+    senders: Sequence[Sender],
+    failed: OutboxMessage | None = None,
+    reopened: Reopened | None = None,
+) -> HttpResponse:
+    kept = reopened.attachments if reopened else ()
+    form = ComposeForm(
+        senders, data=request.POST, files=request.FILES, left_out=left_out(request), kept=kept
+    )
+    if failed and not reopened:
+        # A second click on Send comes when the first has discarded it.
+        if _is_stored(request):
+            return redirect("delivery:outgoing")
+        return _show_gone(request, senders)
     if form.is_valid():
         number = form.cleaned_data["number"]
         try:
-            send_letter(user=request.user, letter=form.letter, number=number)
+            send_letter(user=request.user, letter=form.letter, number=number, failed=failed)
         except ValidationError as refusal:
             form.add_error(None, refusal)
+        except NotKeptError:
+            return _show_gone(request, senders)
         else:
             return redirect("delivery:outgoing")
+    return _show(request, form, senders, reopened=reopened)
+
+
+def _is_stored(request: SignedInRequest) -> bool:
+    try:
+        number = UUID(request.POST.get("number", ""))
+    except ValueError:
+        return False
+    return own_messages(request).filter(pk=number).exists()
+
+
+def _show_gone(request: SignedInRequest, senders: Sequence[Sender]) -> HttpResponse:
+    """What was typed, to be sent as a message like any other."""
+    form = ComposeForm(
+        senders,
+        data={name: value for name, value in request.POST.items() if name != "kept"},
+        files=request.FILES,
+    )
+    form.add_error(
+        None,
+        _(
+            "The failed message was discarded or sent again meanwhile, and its attachments with "
+            "it. Look in your outbox first. Send makes this a message of its own."
+        ),
+    )
     return _show(request, form, senders)
 
 
-def _typed(request: HttpRequest, senders: Sequence[Sender]) -> ComposeForm:
+def _typed(
+    request: HttpRequest, senders: Sequence[Sender], reopened: Reopened | None = None
+) -> ComposeForm:
     """The form as it was posted, and not judged."""
-    return ComposeForm(senders, request.POST.dict(), chosen=request.FILES.getlist("attachments"))
+    return ComposeForm(
+        senders,
+        request.POST.dict() | {"kept": request.POST.getlist("kept")},
+        chosen=request.FILES.getlist("attachments"),
+        kept=reopened.attachments if reopened else (),
+    )
 
 
 def _show(
-    request: HttpRequest, form: ComposeForm, senders: Sequence[Sender], late: str = ""
+    request: HttpRequest,
+    form: ComposeForm,
+    senders: Sequence[Sender],
+    *,
+    late: str = "",
+    reopened: Reopened | None = None,
 ) -> HttpResponse:
+    signed_out = late == "signed_out"
     context = {
         "form": form,
         "usable": [sender for sender in senders if not sender.refusal],
         "unusable": [sender for sender in senders if sender.refusal],
         "late": late,
+        "reopened": reopened,
+        "action": request.path if reopened or signed_out else reverse("delivery:compose"),
+        "carried": request.POST.getlist("kept") if signed_out else [],
     }
     refused = request.method == "POST"
     status = HTTPStatus.UNPROCESSABLE_ENTITY if refused else HTTPStatus.OK
@@ -195,7 +272,8 @@ def discard_message(request: SignedInRequest, number: UUID) -> HttpResponse:
     message = own_message(request, number)
     if request.method != "POST":
         return render(request, "delivery/discard.html", {"message": message})
-    if discard(actor=actor_of(request), message=message):
+    end = discard_failed if message.state == OutboxMessage.State.FAILED else discard
+    if end(actor=actor_of(request), message=message):
         messages.success(request, _("The message is discarded. Nobody got it."))
     else:
         _tell_it_is_late(request)

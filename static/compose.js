@@ -46,7 +46,11 @@
     const editor = event.target;
     const form = editor.closest("form");
     const text = form.elements.text;
-    if (!form.elements.html.value && text.value) {
+    const { formatted } = form.elements.html.dataset;
+    if (!form.elements.html.value && formatted) {
+      editor.editor.loadHTML(formatted);
+      editor.editor.setSelectedRange(0);
+    } else if (!form.elements.html.value && text.value) {
       editor.editor.insertString(text.value);
       editor.editor.setSelectedRange(0);
     }

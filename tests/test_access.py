@@ -96,6 +96,7 @@ TABLE = {
     "readyz": Row(everybody(200)),
     "compose/": Row(signed_in(200), signed_in(422)),
     "compose/outgoing/": Row(signed_in(200), the_owner(OUTGOING), {"retry": "number"}),
+    "compose/outgoing/<uuid:number>/again/": Row(the_owner(OUTGOING), the_owner(422)),
     "compose/outgoing/<uuid:number>/discard/": Row(the_owner(200), the_owner(OUTGOING)),
     "language/": Row(everybody(405), everybody("/"), {"language": "en"}),
     "console/": Row(any_administrator(200)),

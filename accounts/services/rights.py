@@ -115,6 +115,12 @@ def demand_owner_or_support(actor: Actor, user: User) -> None:
         demand_account(actor, user)
 
 
+def demand_author(actor: Actor, author_id: UUID | None) -> None:
+    """For what a message says, which nobody else may read, whatever his role."""
+    if actor.user and actor.user.pk != author_id:
+        raise PermissionDenied(_("Only its author can do that."))
+
+
 def demand_author_or_support(actor: Actor, author_id: UUID | None) -> None:
     """For a message that an account handed in, by its id; None where the account is gone.
 

@@ -89,3 +89,42 @@ def test_too_many_or_too_large_files_are_told_before_they_are_sent(page, setting
     page.get_by_role("button", name="Send").click()
     page.wait_for_url("**/compose/outgoing/")
     assert OutboxMessage.objects.count() == 1
+
+
+def run_worker() -> None:
+    """In a thread of its own: the browser's event loop has this one."""
+    worker = Thread(target=deliver)
+    worker.start()
+    worker.join()
+
+
+def test_a_failed_message_is_opened_again_and_goes_out_as_it_was_formatted(page, relay):
+    relay.answers["RCPT"] = b"550 5.1.1 Nobody of that name\r\n"
+    page.get_by_role("link", name="Compose").click()
+    page.get_by_label("To (").fill("clara@customer.example")
+    page.locator("trix-editor").click()
+    page.get_by_role("button", name="Bold").click()
+    page.keyboard.type("My letter")
+    files = [{"name": f"{n}.txt", "mimeType": "text/plain", "buffer": b"x" * 9} for n in range(2)]
+    page.get_by_label("Attachments").set_input_files(files)
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    run_worker()
+    relay.answers.clear()
+    relay.taken.clear()
+    page.get_by_role("link", name="Edit and send again").click()
+    expect(page.locator("trix-editor strong")).to_have_text("My letter")
+    page.get_by_label("To (").fill("")
+    page.get_by_label("1.txt").uncheck()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert").first).to_contain_text("Type at least one address")
+    expect(page.locator("trix-editor strong")).to_have_text("My letter")
+    page.get_by_label("To (").fill("claire@customer.example")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    expect(page.get_by_text("Edit and send again")).to_have_count(0)
+    run_worker()
+    [content] = [taken.content for taken in relay.taken if taken.sender]
+    assert b"<strong>My letter</strong>" in content
+    assert b"0.txt" in content
+    assert b"1.txt" not in content
