@@ -284,6 +284,7 @@ TASKS_EVERY = {
     "delivery.tasks.sweep_outbox": 2.0,
     "delivery.tasks.tidy_outbox": 600.0,
     "policies.tasks.sweep_waves": 2.0,
+    "sendas.tasks.sweep_approvals": 60.0,
     "sendas.tasks.sweep_incidents": 60.0,
     "sendas.tasks.sweep_mail_domains": 60.0,
     "sendas.tasks.sweep_notices": 10.0,

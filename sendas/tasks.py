@@ -1,9 +1,11 @@
+from uuid import UUID
+
 from celery import shared_task
 from django.conf import settings
 
 from accounts.services.sweeps import claim_sweep
 from sendas.models import HostIncident, OwnerNotice
-from sendas.services import incidents, notices
+from sendas.services import approval_mails, incidents, notices
 from sendas.services.domain_questions import ask_due_domain
 from sendas.services.mail_domains import due_domains, note_own_domains
 from sendas.services.reproof import BATCH, ask_for_old_proofs, suspend_lapsed
@@ -53,6 +55,20 @@ def sweep_incidents() -> None:
 @shared_task
 def mail_incident(incident_id: int) -> None:
     incidents.mail_incident(incident_id)
+
+
+@shared_task
+def sweep_approvals() -> None:
+    """Enqueue the administrators who have servers to approve; beat runs this every minute."""
+    if not claim_sweep("sendas.tasks.sweep_approvals"):
+        return
+    for user_id in approval_mails.note_administrators():
+        mail_approvals.delay(user_id)
+
+
+@shared_task
+def mail_approvals(user_id: UUID) -> None:
+    approval_mails.mail_administrator(user_id)
 
 
 @shared_task

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from smtplib import SMTPException
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.core.mail import EmailMultiAlternatives
 from django.db.models import Model, QuerySet
@@ -37,7 +38,7 @@ def send_mail(name: str, *, to: Sequence[str], reader: User, context: Mapping[st
     message.send()
 
 
-def mail_due(due: QuerySet[Row], pk: int, mail: Callable[[Row], None]) -> bool:
+def mail_due(due: QuerySet[Row], pk: int | UUID, mail: Callable[[Row], None]) -> bool:
     """Call `mail` with that row of `due`, unless that was done or is being done; whether it left.
 
     1. Claim it: by its `next_try_at` it is not due for a while, whatever becomes of us.

@@ -1,3 +1,4 @@
+from sendas.models.approvals import ApprovalMail
 from sendas.models.gateways import Approval, ConnectionTest, SmartHostCredential, SmtpMsa
 from sendas.models.incidents import HostIncident
 from sendas.models.mail_domains import MailDomain
@@ -8,6 +9,7 @@ from sendas.models.send_as import ReplyFrom, ReplySetting, SendAs, SendAsQuerySe
 __all__ = [
     "CODE_TRIES",
     "Approval",
+    "ApprovalMail",
     "ConnectionTest",
     "HostIncident",
     "MailDomain",

@@ -7,10 +7,11 @@ import redis
 from django.conf import settings as configured
 
 from sendas import tasks
-from sendas.models import HostIncident, OwnerNotice
+from sendas.models import ApprovalMail, HostIncident, OwnerNotice
 from sendas.services.breaker import record_refusal
 from tests.delivery.conftest import relay
 from tests.processes import WORKER, running, until
+from tests.sendas.test_approval_mails import wait_for_approval
 from tests.sendas.test_incidents import HOST, refuse
 
 __all__ = ["relay"]
@@ -38,7 +39,7 @@ def worker(relay, broker):
 
 
 def test_each_mail_arrives_once_however_often_it_is_asked_for(
-    owner, colleague, super_admin, relay, broker, worker
+    owner, colleague, stranger, super_admin, relay, broker, worker
 ):
     for user in (owner, colleague):
         refuse(user)
@@ -49,14 +50,18 @@ def test_each_mail_arrives_once_however_often_it_is_asked_for(
     tasks.sweep_incidents.delay()
     until(lambda: HostIncident.objects.exists(), 20, lambda: worker.output)
     incident = HostIncident.objects.get()
+    wait_for_approval(stranger)
+    tasks.sweep_approvals.delay()
     tasks.sweep_notices.delay()
     for _ in range(5):
+        tasks.mail_approvals.delay(super_admin.pk)
         tasks.mail_notice.delay(notice.pk)
         tasks.mail_incident.delay(incident.pk)
     until(
         lambda: (
             not OwnerNotice.objects.exists()
             and not HostIncident.objects.filter(mailed_at=None).exists()
+            and ApprovalMail.objects.filter(told_until__isnull=False).exists()
         ),
         20,
         lambda: worker.output,
@@ -64,9 +69,11 @@ def test_each_mail_arrives_once_however_often_it_is_asked_for(
     # Asked to stop, it ends what it has taken.
     until(lambda: not broker.llen("celery"), 20, lambda: worker.output)
     worker.stop()
-    told = {taken.recipients[0]: taken for taken in relay.taken}
-    assert len(relay.taken) == 2
-    assert b"password" in told.pop(owner.primary_address).content
-    [administrators] = told.values()
-    assert super_admin.primary_address in administrators.recipients
-    assert HOST.encode() in administrators.header
+    assert len(relay.taken) == 3
+    [to_owner] = [each for each in relay.taken if owner.primary_address in each.recipients]
+    assert b"password" in to_owner.content
+    to_administrators = [each for each in relay.taken if each != to_owner]
+    assert all(super_admin.primary_address in each.recipients for each in to_administrators)
+    subjects = b"".join(each.header for each in to_administrators)
+    assert HOST.encode() in subjects
+    assert b"1 server waits for your approval" in subjects
