@@ -1,4 +1,8 @@
-"""Telling super administrators that an account reached its limit of recipients, once a day each."""
+"""Telling administrators that an account reached its limit of recipients, once a day each.
+
+Super administrators, and those of the account's unit and above with the privilege *users*: to ask
+the person, or to shut the account, is their business. Mail settings say only how high a limit is.
+"""
 
 from uuid import UUID
 
@@ -8,9 +12,11 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.services.administrator_mail import mail_super_administrators
+from accounts.models import Privilege
+from accounts.services.administrator_mail import mail_administrators, mail_super_administrators
 from accounts.services.audit import SYSTEM, record_event
 from accounts.services.mails import mail_due
+from accounts.services.roles import administrators_of
 from delivery.models import LimitReport
 
 
@@ -45,5 +51,12 @@ def _mail(report: LimitReport) -> None:
         "report": report,
         "account": account,
         "link": settings.BASE_URL + reverse("admin:accounts_user_change", args=[account.pk]),
+        "may_suspend": True,
     }
     mail_super_administrators("delivery/mail/limit", context)
+    # These have no way into /support/, where accounts are suspended.
+    link = settings.BASE_URL + reverse("console:account", args=[account.pk])
+    delegated = administrators_of(account, Privilege.USERS)
+    mail_administrators(
+        "delivery/mail/limit", delegated, context | {"link": link, "may_suspend": False}
+    )

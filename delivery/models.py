@@ -140,7 +140,7 @@ class LimitReportQuerySet(models.QuerySet["LimitReport"]):
 
 
 class LimitReport(models.Model):
-    """That an account reached its limit of recipients on a day: the administrators hear once."""
+    """That an account reached its limit of recipients on a day: its administrators hear once."""
 
     class Window(models.TextChoices):
         HOUR = "hour", _("an hour")

@@ -91,6 +91,24 @@ def super_administrators() -> list[User]:
     return [user for user in named if user.is_super_admin]
 
 
+def administrators_of(account: User, privilege: Privilege) -> list[User]:
+    """Delegated administrators who can act, with the privilege at the account's unit or above it.
+
+    None for an account that has a role: only super administrators change those.
+    """
+    if RoleAssignment.objects.filter(user=account).exists():
+        return []
+    path = account.unit.path
+    above = [path[:end] for end in range(OrgUnit.steplen, len(path) + 1, OrgUnit.steplen)]
+    named = RoleAssignment.objects.filter(
+        role=Role.UNIT_ADMIN, privileges__contains=[privilege], unit__path__in=above
+    )
+    users = User.objects.filter(suspended=False, pk__in=named.values("user"))
+    return [
+        user for user in users if in_own_domains(user.primary_address) and not user.is_super_admin
+    ]
+
+
 def keep_a_super_admin(*, besides: User) -> None:
     """Raise ValidationError where `besides` is the last super administrator who can act.
 

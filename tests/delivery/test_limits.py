@@ -10,7 +10,10 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db import connection, connections
 from django.db.models import F, Sum
 
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, Privilege, RoleAssignment, User
+from accounts.services.audit import SYSTEM
+from accounts.services.people import choose_language, move_user
+from accounts.services.roles import assign_role
 from delivery.limits import Allowance, RecipientLimits, Taken, allowance_of
 from delivery.link import Link
 from delivery.models import LimitReport, RecipientCount
@@ -224,6 +227,39 @@ def test_super_administrators_hear_once_a_day_and_the_audit_too(
     LimitReport.objects.update(day=F("day") - timedelta(days=1))
     exceed(owner, in_loop)
     assert LimitReport.objects.due().count() == 1
+
+
+def test_who_administers_the_accounts_of_the_unit_hears_too(
+    owner, super_admin, unit_admin, users_admin, reports_admin, support, in_loop
+):
+    choose_language(users_admin, "ja")
+    exceed(owner, in_loop)
+    mail_limit_report(LimitReport.objects.get().pk)
+    told = {message.to[0]: message for message in mail.outbox}
+    assert len(mail.outbox) == len(told) == 2
+    assert "/support/" in told[super_admin.primary_address].body
+    delegated = told[users_admin.primary_address]
+    for body in (delegated.body, delegated.alternatives[0].content):
+        assert f"/console/accounts/{owner.pk}/" in body
+        assert "/support/" not in body
+    assert "宛先" in delegated.subject
+
+
+def test_of_other_units_and_of_accounts_with_a_role_super_administrators_alone_hear(
+    owner, colleague, stranger, super_admin, users_admin, organisation, in_loop
+):
+    assign_role(
+        actor=SYSTEM, user=owner, role=RoleAssignment.Role.UNIT_ADMIN,
+        unit=organisation.partner_desk, privileges=[Privilege.USERS],
+    )  # fmt: skip
+    move_user(actor=SYSTEM, user=colleague, unit=organisation.sales)  # above the owner's
+    for account, told in ((stranger, []), (owner, []), (colleague, [users_admin])):
+        mail.outbox.clear()
+        exceed(account, in_loop)
+        mail_limit_report(LimitReport.objects.get(account=account).pk)
+        assert {address for message in mail.outbox for address in message.to} == {
+            each.primary_address for each in (super_admin, *told)
+        }
 
 
 def test_no_mail_goes_to_who_can_do_nothing(owner, super_admin, in_loop):
