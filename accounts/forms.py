@@ -54,7 +54,9 @@ class _LabelledOnly(forms.Form):
 
 # Allauth has no types: hence each `ignore` from here on.
 class SignInForm(_LabelledOnly, allauth_forms.LoginForm):
-    pass
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].widget.attrs["data-due"] = True
 
 
 class ChangePasswordForm(_LabelledOnly, allauth_forms.ChangePasswordForm):
@@ -89,11 +91,19 @@ class _CodeField(_LabelledOnly):
         return code
 
 
-class SecondFactorForm(_CodeField, mfa_forms.AuthenticateForm):
+class _DueCodeField(_CodeField):
+    """On a page that is there for the code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].widget.attrs["data-due"] = True
+
+
+class SecondFactorForm(_DueCodeField, mfa_forms.AuthenticateForm):
     pass
 
 
-class SecondFactorAgainForm(_CodeField, mfa_forms.ReauthenticateForm):
+class SecondFactorAgainForm(_DueCodeField, mfa_forms.ReauthenticateForm):
     pass
 
 

@@ -9,12 +9,14 @@ from playwright.sync_api import Page, expect
 from accounts.models import User
 from accounts.services.audit import SYSTEM
 from accounts.services.people import create_user
+from config.demo_page import code_now
 from policies.models import PolicyChange
 from policies.services import applied_value
 from tests.browser import chromium, sign_in_with_code
+from tests.conftest import PASSWORD
 from tests.console.rows import GATEWAY, apply_waves, save_value
 from tests.processes import BEAT, WORKER, running
-from tests.second_factors import give_second_factor
+from tests.second_factors import SECRET, give_second_factor
 
 ACCOUNTS = 12
 SOON = 20_000  # milliseconds: a wave comes every four seconds, a sweep every two
@@ -144,3 +146,21 @@ def accounts_with_it(unit):
     return sum(
         applied_value(unit.path, cohort, GATEWAY).allowed for cohort in range(1, ACCOUNTS + 1)
     )
+
+
+def test_signing_in_takes_only_what_is_typed(live_server, super_admin, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+    give_second_factor(super_admin)
+    with chromium() as browser:
+        page = browser.new_page(base_url=live_server.url)
+        page.goto("/sign-in/")
+        expect(page.get_by_label("Address")).to_be_focused()
+        page.keyboard.type(super_admin.primary_address)
+        page.keyboard.press("Tab")
+        expect(page.get_by_label("Password")).to_be_focused()
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Code")).to_be_focused()
+        page.keyboard.type(code_now(SECRET))
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/console/")
