@@ -18,6 +18,7 @@ from console.access import (
     AdminRequest,
     administered_account,
     administered_accounts,
+    administered_changes,
     administered_units,
 )
 from console.forms import AccountForm
@@ -50,21 +51,32 @@ class ListedAccount(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """A step with the value that it sets for its unit, and with what then holds for the account."""
+    """A step with the value that it sets for its unit, and with what then holds for the account.
+
+    `is_open`: whether the reader may open the change.
+    """
 
     step: Step
     sets: str
     then: str
+    is_open: bool
 
 
 class UnitRow(NamedTuple):
-    """A unit on the way up: what is saved for it, and what has reached the account's cohort."""
+    """A unit on the way up: what is saved for it, and what has reached the account's cohort.
+
+    `is_open`: whether the reader may open the unit; `saved_by` and `applied_by`: the id of the
+    change, where it may be opened.
+    """
 
     unit: OrgUnit
+    is_open: bool
     saved: str
     saved_version: int | None
+    saved_by: int | None
     applied: str
     applied_version: int | None
+    applied_by: int | None
     decides: bool
 
 
@@ -122,8 +134,8 @@ def account_page(request: AdminRequest, user: User) -> HttpResponse:
         **_shown(user, told.hurried),
         "told": own_servers,
         "value": value_in_words(GATEWAY, own_servers.value),
-        "steps": _in_words(told.steps),
-        "units": _way_up(user, own_servers),
+        "steps": _in_words(request, told.steps),
+        "units": _way_up(request, user, own_servers),
         "routes": routes,
         "unused": unused_of(
             routes if own_servers.allowed else routes_of(user, gateways_allowed=True)
@@ -145,12 +157,15 @@ def _shown(user: User, hurried: list[Step]) -> dict[str, Any]:
     }
 
 
-def _in_words(steps: list[Step]) -> list[StepRow]:
+def _in_words(request: AdminRequest, steps: list[Step]) -> list[StepRow]:
+    shown = administered_changes(request).filter(pk__in=[step.change.pk for step in steps])
+    opened = set(shown.values_list("pk", flat=True))
     return [
         StepRow(
             step=step,
             sets=_own(step.change.setting, step.change.new),
             then=turn_in_words(step.change.setting, step.before, step.value),
+            is_open=step.change.pk in opened,
         )
         for step in steps
     ]
@@ -160,22 +175,36 @@ def _own(setting: str, value: Value | None) -> str:
     return _("Inherit") if value is None else value_in_words(setting, value)
 
 
-def _way_up(user: User, told: Forecast) -> list[UnitRow]:
-    """The account's unit first. Three queries."""
+def _way_up(request: AdminRequest, user: User, told: Forecast) -> list[UnitRow]:
+    """The account's unit first. Four queries."""
     units = OrgUnit.objects.filter(path__in=user.unit.lineage).order_by("-path")
     of_units = {"setting": GATEWAY, "unit__in": units}
     saved = {row.unit_id: row for row in GatewayPolicy.objects.filter(**of_units)}
     applied = {
         row.unit_id: row for row in AppliedPolicy.objects.filter(**of_units, cohort=user.cohort)
     }
+    versions = {row.version for rows in (saved, applied) for row in rows.values()}
+    changes = {
+        (change.unit_id, change.version): change.pk
+        for change in administered_changes(request).filter(
+            setting=GATEWAY, unit_id__in=saved, version__in=versions
+        )
+    }
+
+    def change_of(row: GatewayPolicy | AppliedPolicy | None) -> int | None:
+        return changes.get((row.unit_id, row.version)) if row else None
+
     decider = told.applied.unit_id if told.applied else None
     return [
         UnitRow(
             unit=unit,
+            is_open=unit.path.startswith(tuple(request.administered)),
             saved=_own(GATEWAY, saved[unit.pk].value) if unit.pk in saved else "",
             saved_version=saved[unit.pk].version if unit.pk in saved else None,
+            saved_by=change_of(saved.get(unit.pk)),
             applied=_own(GATEWAY, applied[unit.pk].value) if unit.pk in applied else "",
             applied_version=applied[unit.pk].version if unit.pk in applied else None,
+            applied_by=change_of(applied.get(unit.pk)),
             decides=unit.pk == decider,
         )
         for unit in units
@@ -216,7 +245,7 @@ def _ask(request: AdminRequest, user: User, form: AccountForm, why: str = "") ->
     hurried = forecasts(user).hurried
     context = {
         **_shown(user, hurried),
-        "steps": _in_words(hurried),
+        "steps": _in_words(request, hurried),
         "form": form,
         "why": why,
         "path": [

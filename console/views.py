@@ -94,9 +94,10 @@ def _own_values(request: AdminRequest) -> QuerySet[GatewayPolicy]:
 @require_safe
 @for_any_administrator
 def search(request: AdminRequest) -> HttpResponse:
-    """Where a setting is, by a word of it; an address leads to the accounts."""
+    """Where a setting is, by a word of it; what may begin an address leads to the accounts."""
     text = request.GET.get("q", "").strip()
-    is_account = "@" in text and bool(request.rights.paths(Privilege.MAIL_SETTINGS))
+    is_word = len(text.split()) == 1
+    is_account = is_word and bool(request.rights.paths(Privilege.MAIL_SETTINGS))
     context = {
         "search": text,
         "found": find_places(text, request.rights),

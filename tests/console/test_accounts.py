@@ -126,7 +126,7 @@ def test_the_page_says_why_not_yet_and_when(
     assert f"{change.pk} admin@yourdomain.com" in words
     assert "Cohort 12 of 12" in words
     assert "Sales Saved On version 1 Has reached this account not yet" in words
-    assert "by default: no unit on the way up has a value here" in words
+    assert "by default: no unit’s value has reached this account" in words
     assert "On by" in text_of(client.get(reverse(LIST), {"q": "user"}))
     pause(actor=Actor(super_admin), change=change, based_on=0)
     words = text_of(client.get(page_of(late)))
@@ -149,6 +149,35 @@ def test_the_page_says_who_decides_once_it_has_arrived(
     assert b"every 5s" not in response.content
     part = client.get(page_of(late), headers={"HX-Request": "true"})
     assert b"<html" not in part.content
+
+
+def test_the_page_says_which_unit_turned_it_off_and_by_which_change(
+    client: Client, super_admin: User, late: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    on = save_value(user=super_admin, unit=organisation.sales)
+    apply_waves(on, 13)
+    off = save_value(user=super_admin, unit=late.unit, value=OFF)
+    apply_waves(off, 13)
+    html = client.get(page_of(late)).content.decode()
+    unit = late.unit.name
+    told = f"Own servers are off for {unit}, and nothing is on its way that changes this"
+    assert told in text_of(client.get(page_of(late)))
+    for change in (on, off):
+        assert html.count(reverse("console:rollout", args=[change.pk])) == 2
+
+
+def test_a_unit_administrator_is_led_to_no_unit_and_no_change_above(
+    client: Client, super_admin: User, unit_admin: User, late: User, organisation: Organisation
+) -> None:
+    apply_waves(save_value(user=super_admin, unit=organisation.root), 13)
+    coming = save_value(user=super_admin, unit=organisation.root, value=OFF, based_on=1)
+    client.force_login(unit_admin)
+    for url in (page_of(late), page_of(late, "console:account_now")):
+        html = client.get(url).content.decode()
+        assert f"{coming.pk}<br>" in html
+        links = set(re.findall(r'href="(/console/(?:rollouts|apps/mail/advanced)/\d+/)"', html))
+        assert {client.get(link).status_code for link in links} <= {200}
 
 
 def test_the_headline_says_which_own_servers_guardrails_keep_unused(

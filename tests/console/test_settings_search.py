@@ -45,9 +45,17 @@ def test_an_empty_search_says_what_to_type(client, super_admin):
     assert "Type a word" in text_of(client.get(SEARCH, {"q": " "}))
 
 
-def test_an_address_leads_to_the_accounts(client, super_admin, reports_admin):
+@pytest.mark.parametrize(
+    ("begun", "query"),
+    [("user@yourdomain.com", "user%40yourdomain.com"), ("user@y", "user%40y"), ("jonas", "jonas")],
+)
+def test_an_address_or_how_it_begins_leads_to_the_accounts(
+    client, super_admin, reports_admin, begun, query
+):
     client.force_login(super_admin)
-    html = client.get(SEARCH, {"q": "user@yourdomain.com"}).content.decode()
-    assert f'href="{reverse("console:accounts")}?q=user%40yourdomain.com"' in html
+    html = client.get(SEARCH, {"q": begun}).content.decode()
+    assert f'href="{reverse("console:accounts")}?q={query}"' in html
     client.force_login(reports_admin)
-    assert "Look up" not in text_of(client.get(SEARCH, {"q": "user@yourdomain.com"}))
+    assert "Look up" not in text_of(client.get(SEARCH, {"q": begun}))
+    client.force_login(super_admin)
+    assert "Look up" not in text_of(client.get(SEARCH, {"q": "nobody here"}))
