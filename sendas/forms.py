@@ -158,7 +158,7 @@ class ServerForm(forms.Form):
     security_mode = forms.ChoiceField(
         label=gettext_lazy("Encryption"),
         choices=SmtpMsa.SECURITY_CHOICES,
-        help_text=gettext_lazy("Often port 587 with STARTTLS, or 465 with TLS from the start."),
+        help_text=gettext_lazy("Mostly 587 with STARTTLS, 465 with TLS from the start."),
     )
     username = forms.CharField(
         label=gettext_lazy("User name"),
@@ -170,9 +170,7 @@ class ServerForm(forms.Form):
         label=gettext_lazy("Password"),
         max_length=500,
         strip=False,
-        help_text=gettext_lazy(
-            "Stored encrypted, never shown again, used for this server and user name only."
-        ),
+        help_text=gettext_lazy("Stored encrypted, for this server and user name only."),
         # Never rendered with its value: a page does not hold a password.
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         error_messages={"required": gettext_lazy("Type the password for this server.")},
@@ -197,6 +195,9 @@ class ServerForm(forms.Form):
         super().__init__(data, initial=kept)
         port = self.fields["port"]
         port.choices = _port_choices(guardrails, msa)  # type: ignore[attr-defined]
+        # Where only TLS from the start is allowed, no port changes it.
+        if not guardrails.tls_from_start:
+            self.fields["security_mode"].widget.attrs["data-follows-port"] = True
         self.fields["password"].required = msa is None or not msa.has_password
         if msa is None and route == OWN_SERVER:
             due = "password" if kept["host"] else "host"

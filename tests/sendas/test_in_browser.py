@@ -87,6 +87,19 @@ def wizard(page, owner, super_admin, organisation) -> Page:
     return page
 
 
+def test_the_encryption_follows_the_port_until_it_is_chosen(wizard):
+    port, security = wizard.get_by_label("Port"), wizard.get_by_label("Encryption")
+    expect(security).to_have_value("starttls")
+    port.select_option("465")
+    expect(security).to_have_value("ssl")
+    port.select_option("587")
+    expect(security).to_have_value("starttls")
+    security.select_option("ssl")
+    port.select_option("465")
+    port.select_option("587")
+    expect(security).to_have_value("ssl")
+
+
 def code_in(mail) -> str:
     return re.search(r"\b\d{4} ?\d{4}\b", mail.body)[0]
 
