@@ -5,9 +5,10 @@ import smtplib
 from collections.abc import Iterator
 
 import pytest
+from django.db.models.functions import Now
 
 from config.demo_organisation import PARTNER_ADDRESS
-from delivery.models import Delivery
+from delivery.models import Delivery, RecipientCount
 from sendas.models import SendAs
 from tests.processes import until
 from tests.submission.conftest import apply_policy, set_gateway
@@ -49,10 +50,10 @@ def client(post_office, app_password, upstream) -> Iterator[smtplib.SMTP_SSL]:
         yield client
 
 
-def send(client: smtplib.SMTP) -> tuple[int, bytes]:
+def send(client: smtplib.SMTP, body: str = BODY) -> tuple[int, bytes]:
     client.mail(PRIMARY)
     client.rcpt(RECIPIENT)
-    return client.data(HEADER + BODY)
+    return client.data(HEADER + body)
 
 
 def last_logged(number: int) -> Delivery:
@@ -71,7 +72,7 @@ def test_on_a_warm_connection_a_message_is_one_flight(client, upstream):
         assert chunk.endswith(("\r\n\r\n" + BODY).encode())
     row = last_logged(3)
     assert (row.state, row.reply) == (Delivery.State.DELIVERED, "250 2.0.0 Taken as 4Xk3")
-    assert row.times.keys() >= {"start", "content", "log", "dot"}
+    assert row.times.keys() >= {"content", "log", "dot"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,24 @@ def test_a_rule_that_changes_before_the_dot_keeps_the_flight_here(
     code, text = client.getreply()
     assert (code, b"changed meanwhile" in text) == (451, True)
     assert (upstream.dots, upstream.chunks) == (1, [])
+
+
+@pytest.mark.parametrize("body", [BODY, ("x" * 98 + "\r\n") * 700], ids=["small", "large"])
+def test_a_server_hears_nothing_of_a_message_beyond_the_limit(client, upstream, owner, body):
+    assert send(client)[0] == 250
+    RecipientCount.objects.create(account_id=owner.pk, bucket=Now(), recipients=499)
+    code, text = send(client, body)
+    assert (code, b"may write to 500 recipients an hour" in text) == (450, True)
+    assert last_logged(2).reply.startswith("450 4.7.1")
+    assert [command.split()[0] for command in upstream.commands].count("MAIL") == 1
+
+
+@pytest.mark.parametrize(("step", "counted"), [("RCPT", 1), ("BDAT", 2)])
+def test_only_what_a_server_had_all_of_counts(client, upstream, step, counted):
+    assert send(client)[0] == 250
+    upstream.answers[step] = b"550 5.7.1 No\r\n"
+    assert send(client)[0] == 550
+    until(lambda: sum(RecipientCount.objects.values_list("recipients", flat=True)) == counted, 5)
 
 
 @pytest.mark.parametrize("step", ["MAIL", "BDAT"])
