@@ -156,9 +156,7 @@ class ServerForm(forms.Form):
     )
     port = forms.TypedChoiceField(label=gettext_lazy("Port"), coerce=int)
     security_mode = forms.ChoiceField(
-        label=gettext_lazy("Encryption"),
-        choices=SmtpMsa.SECURITY_CHOICES,
-        help_text=gettext_lazy("Mostly 587 with STARTTLS, 465 with TLS from the start."),
+        label=gettext_lazy("Encryption"), choices=SmtpMsa.SECURITY_CHOICES
     )
     username = forms.CharField(
         label=gettext_lazy("User name"),
