@@ -38,7 +38,7 @@ EVENTS: dict[str, str | Promise] = {
     "domain_created": gettext_lazy("Domain added"),
     "gateway_approved": gettext_lazy("Own server of an address approved"),
     "gateway_refused": gettext_lazy("Own server of an address refused"),
-    "host_fails": gettext_lazy("Many accounts at one server refused"),
+    "host_fails": gettext_lazy("Many accounts at one server fail"),
     "gateway_removed": gettext_lazy("Own server removed from an address"),
     "gateway_set": gettext_lazy("Own server given to an address"),
     "outbox_discarded": gettext_lazy("Message in the outbox discarded"),

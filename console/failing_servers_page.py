@@ -1,4 +1,4 @@
-"""Servers outside that refuse people's passwords, and whose, for administrators of the accounts."""
+"""Servers outside that people's addresses can't use, for administrators of the accounts."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from console.access import AdminRequest
-from sendas.services.failing import FailingHost, failing_hosts, refused_below
+from sendas.services.failing import FailingHost, failing_below, failing_hosts
 
 HOSTS_SHOWN = 50
 ACCOUNTS_PER_PAGE = 25
@@ -16,19 +16,19 @@ ON_OVERVIEW = 3
 
 def failing_servers_page(request: AdminRequest) -> HttpResponse:
     """The servers; with `?host=`, the accounts at one of them as well."""
-    refused = refused_below(request.administered)
+    failing = failing_below(request.administered)
     host = request.GET.get("host", "")
     context: dict[str, Any] = {
-        "hosts": failing_hosts(refused, HOSTS_SHOWN),
+        "hosts": failing_hosts(failing, HOSTS_SHOWN),
         "host": host,
         "addresses": None,
     }
     if host:
-        rows = refused.filter(host=host).select_related("send_as__user")
-        paginator = Paginator(rows.order_by("-refused_at", "pk"), ACCOUNTS_PER_PAGE)
+        rows = failing.filter(host=host).select_related("send_as__user")
+        paginator = Paginator(rows.order_by("-failed_at", "pk"), ACCOUNTS_PER_PAGE)
         context["addresses"] = paginator.get_page(request.GET.get("page"))
     return render(request, "console/failing_servers.html", context)
 
 
 def failing_on_overview(request: AdminRequest) -> list[FailingHost]:
-    return failing_hosts(refused_below(request.administered), ON_OVERVIEW)
+    return failing_hosts(failing_below(request.administered), ON_OVERVIEW)

@@ -95,9 +95,9 @@ PLACES = [
         Privilege.MAIL_SETTINGS,
     ),
     Place(
-        _("Refused passwords"),
-        _("Which servers refuse people’s stored passwords, and whose"),
-        _("failing broken stopped password provider server 535 sign in"),
+        _("Failing servers"),
+        _("Which servers people’s outside addresses can’t use, why, and whose"),
+        _("refused failing broken stopped unreachable password server certificate tls 535"),
         "console:failing_servers",
         Privilege.MAIL_SETTINGS,
     ),

@@ -21,7 +21,7 @@ from delivery.services import load_account, load_settings
 from delivery.sign_in import GatewaySignIns
 from policies.services import database_now
 from sendas.credentials import CredentialError
-from sendas.models import SmtpMsa
+from sendas.models import SmtpMsa, trouble_of
 from sendas.services.connection import TEST_SECONDS, TIMEOUTS
 from smtp.client import Connection
 from smtp.failure import FailureKind, SmtpFailure
@@ -133,7 +133,11 @@ async def _try(sign_ins: GatewaySignIns, route: Route, credential_id: UUID) -> O
 
 def _note(row: SmtpMsa, outcome: Outcome) -> None:
     same = SmtpMsa.objects.filter(pk=row.pk, credential_id=row.credential_id)
-    same.update(checked_at=Now(), check_failure=outcome or "")
+    goes_on = row.check_failure and outcome and trouble_of(row.check_failure) == trouble_of(outcome)
+    begun = (row.failing_since or Now()) if goes_on else Now()
+    same.update(
+        checked_at=Now(), check_failure=outcome or "", failing_since=begun if outcome else None
+    )
     if outcome in {FailureKind.TIMEOUT, FailureKind.NOT_A_MAIL_SERVER}:
         soon = Now() + SILENT
         others = SmtpMsa.objects.filter(host=row.host, wiped_at=None, check_due_at__lt=soon)

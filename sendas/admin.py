@@ -33,6 +33,7 @@ class SmtpMsaInline(SupportInline):
         "signed_in_at",
         "checked_at",
         "check_failure",
+        "failing_since",
         "refused_at",
         "refusal",
         "wiped_at",
@@ -66,30 +67,33 @@ class ServerFilter(admin.SimpleListFilter):
 
 
 class FailingServerFilter(admin.SimpleListFilter):
-    """The servers that refuse the passwords of most accounts, with how many and since when."""
+    """The servers with most accounts in one trouble: which, how many and since when."""
 
-    title = gettext_lazy("refused by")
-    parameter_name = "refused_by"
+    title = gettext_lazy("failing server")
+    parameter_name = "failing_at"
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
-        words = _("%(host)s: %(accounts)s since %(since)s")
+        words = _("%(host)s %(trouble)s: %(accounts)s since %(since)s")
         return [
             (
-                each.host,
+                f"{each.trouble} {each.host}",
                 words
                 % {
                     "host": each.host,
+                    "trouble": each.words,
                     "accounts": each.accounts,
                     "since": clock_time(each.since),
                 },
             )
-            for each in failing_hosts(SmtpMsa.objects.refused(), FAILING_SHOWN)
+            for each in failing_hosts(SmtpMsa.objects.failing(), FAILING_SHOWN)
         ]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[SendAs]) -> QuerySet[SendAs]:
         if not self.value():
             return rows
-        return rows.filter(smtp_msa__host=self.value(), smtp_msa__refused_at__isnull=False)
+        trouble, _space, host = str(self.value()).partition(" ")
+        failing = SmtpMsa.objects.failing().filter(host=host, trouble=trouble)
+        return rows.filter(smtp_msa__in=failing.values("pk"))
 
 
 class ProofFilter(admin.SimpleListFilter):

@@ -111,7 +111,7 @@ TABLE = {
         {"privileges": "reports"},
     ),
     "console/apps/mail/": Row(administrators(200)),
-    "console/refused-passwords/": Row(administrators(200), query="?host=localhost"),
+    "console/failing-servers/": Row(administrators(200), query="?host=localhost"),
     "console/stored-passwords/": Row(super_administrators(200)),
     "console/stored-passwords/<str:host>/": Row(
         super_administrators(200), super_administrators("/console/stored-passwords/")

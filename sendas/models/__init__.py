@@ -5,6 +5,7 @@ from sendas.models.mail_domains import MailDomain
 from sendas.models.notices import OwnerNotice
 from sendas.models.proofs import CODE_TRIES, OwnershipProof, VerificationMail
 from sendas.models.send_as import ReplyFrom, ReplySetting, SendAs, SendAsQuerySet
+from sendas.models.troubles import Trouble, trouble_of
 
 __all__ = [
     "CODE_TRIES",
@@ -21,5 +22,7 @@ __all__ = [
     "SendAsQuerySet",
     "SmartHostCredential",
     "SmtpMsa",
+    "Trouble",
     "VerificationMail",
+    "trouble_of",
 ]

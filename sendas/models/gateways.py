@@ -1,12 +1,15 @@
 import uuid
+from datetime import timedelta
+from typing import Any
 
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Case, Q, When
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from sendas.models.send_as import SendAs
+from sendas.models.troubles import Trouble, kinds_of
 from smtp.client import Security
 
 
@@ -23,8 +26,26 @@ class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
     def with_password(self) -> "SmtpMsaQuerySet":
         return self.filter(wiped_at=None)
 
-    def refused(self) -> "SmtpMsaQuerySet":
-        return self.filter(refused_at__isnull=False)
+    def failing(self) -> models.QuerySet[Any]:
+        """Whose password was refused, or that their last check found in other trouble.
+
+        Each with its `trouble`, and `failed_at`: since when. A check says nothing any more once the
+        next one should have been made.
+        """
+        found_so = Q(wiped_at=None, checked_at__gt=Now() - SmtpMsa.CHECK_HOLDS)
+        failed = ~Q(check_failure="") & found_so
+        troubles = (Trouble.UNREACHABLE, Trouble.ENCRYPTION, Trouble.CERTIFICATE)
+        return self.filter(Q(refused_at__isnull=False) | failed).annotate(
+            failed_at=Coalesce("refused_at", "failing_since"),
+            trouble=Case(
+                When(refused_at__isnull=False, then=models.Value(Trouble.REFUSED.value)),
+                *(
+                    When(check_failure__in=kinds_of(each), then=models.Value(each.value))
+                    for each in troubles
+                ),
+                default=models.Value(Trouble.SIGN_IN.value),
+            ),
+        )
 
     def without_working_password(self) -> "SmtpMsaQuerySet":
         return self.filter(Q(refused_at__isnull=False) | Q(wiped_at__isnull=False))
@@ -41,6 +62,9 @@ class SmtpMsa(models.Model):
     name (sendas/credentials.py). `credential_id` is new with every password: connections are
     pooled by it, so none outlives the password it was opened with.
     """
+
+    # From one night's check to the end of the next one's, and a bit.
+    CHECK_HOLDS = timedelta(hours=30)
 
     SECURITY_CHOICES = [
         (Security.STARTTLS.value, _("STARTTLS, certificate checked")),
@@ -70,6 +94,8 @@ class SmtpMsa(models.Model):
     check_failure = models.CharField(
         _("check failed by"), max_length=30, blank=True, editable=False
     )
+    # Since when each check has found the same trouble.
+    failing_since = models.DateTimeField(_("checks fail since"), null=True, editable=False)
     # Set when an administrator had the passwords of this host wiped; the rest is kept.
     wiped_at = models.DateTimeField(_("password wiped"), null=True, editable=False)
     approval = models.CharField(
@@ -111,6 +137,11 @@ class SmtpMsa(models.Model):
                 fields=["host"], condition=Q(refused_at__isnull=False), name="refused_by_host"
             ),
             models.Index(
+                fields=["host"],
+                condition=~Q(check_failure="") & Q(wiped_at=None),
+                name="failed_checks_by_host",
+            ),
+            models.Index(
                 fields=["check_due_at"],
                 condition=Q(refused_at=None, wiped_at=None),
                 name="checks_by_turn",
@@ -133,6 +164,11 @@ class SmtpMsa(models.Model):
     def is_in_doubt(self) -> bool:
         """Whether a password is stored that the server refused, or that the last check failed."""
         return self.has_password and bool(self.refused_at or self.check_failure)
+
+    @property
+    def trouble_words(self) -> str:
+        """Of a row of `failing`."""
+        return str(Trouble(getattr(self, "trouble", Trouble.SIGN_IN)).label)
 
 
 class SmartHostCredentialQuerySet(models.QuerySet["SmartHostCredential"]):

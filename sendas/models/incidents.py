@@ -2,6 +2,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from sendas.models.troubles import Trouble
+
 
 class HostIncidentQuerySet(models.QuerySet["HostIncident"]):
     def open(self) -> "HostIncidentQuerySet":
@@ -13,12 +15,19 @@ class HostIncidentQuerySet(models.QuerySet["HostIncident"]):
 
 
 class HostIncident(models.Model):
-    """Many accounts at one server failed within an hour: super administrators hear once.
+    """Many accounts at one server are in the same trouble: super administrators hear once.
 
-    `accounts` as they were counted then. It ends after an hour without another refusal.
+    `accounts` as they were counted then. Refused passwords are counted for an hour, and it ends
+    after an hour without another one; else it ends when the last account is out of the trouble.
     """
 
     host = models.CharField(max_length=253)
+    trouble = models.CharField(
+        max_length=11,
+        choices=Trouble.choices,
+        default=Trouble.REFUSED,
+        db_default=Trouble.REFUSED.value,
+    )
     accounts = models.PositiveIntegerField()
     begun_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
@@ -30,7 +39,9 @@ class HostIncident(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["host"], condition=Q(ended_at=None), name="one_open_incident_a_host"
+                fields=["host", "trouble"],
+                condition=Q(ended_at=None),
+                name="one_open_incident_a_host_and_trouble",
             ),
         ]
         indexes = [

@@ -373,6 +373,7 @@ def _keep_gateway(send_as: SendAs, gateway: GatewaySettings) -> None:
             "claimed_until": None,
             "checked_at": None,
             "check_failure": "",
+            "failing_since": None,
             "wiped_at": None,
             **approval,
         },

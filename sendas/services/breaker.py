@@ -64,7 +64,7 @@ def renew_claim(credential_id: UUID) -> None:
 def note_sign_in(credential_id: UUID) -> None:
     """The server took the password."""
     SmtpMsa.objects.filter(credential_id=credential_id).update(
-        claimed_until=None, signed_in_at=Now(), check_failure=""
+        claimed_until=None, signed_in_at=Now(), check_failure="", failing_since=None
     )
 
 

@@ -1,34 +1,47 @@
-"""Telling super administrators that many accounts at one server fail, once for each incident."""
+"""Telling super administrators that many accounts at one server fail, once for each incident.
+
+Refusals may lie far apart and have nothing to do with each other, so they are counted by the hour.
+Checks are spread over the night: what they find is counted as long as it holds.
+"""
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Min
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from accounts.services.administrator_mail import mail_super_administrators
 from accounts.services.audit import SYSTEM, record_event
 from accounts.services.mails import mail_due
-from sendas.models import HostIncident, SmtpMsa
+from sendas.models import HostIncident, SmtpMsa, Trouble
 from sendas.services.failing import HOUR
 
 
 def note_incidents() -> None:
-    """Begin one where too many accounts failed within an hour; end one after a quiet hour."""
-    recent = SmtpMsa.objects.refused().filter(refused_at__gt=Now() - HOUR)
-    counted = recent.values("host").annotate(
-        accounts=Count("send_as__user", distinct=True), since=Min("refused_at")
+    """Begin one where too many accounts are in one trouble; end one where none is any more."""
+    counts = ~Q(trouble=Trouble.REFUSED) | Q(refused_at__gt=Now() - HOUR)
+    failing = SmtpMsa.objects.failing().filter(counts)
+    counted = failing.values("host", "trouble").annotate(
+        accounts=Count("send_as__user", distinct=True), since=Min("failed_at")
     )
+    goes_on = Exists(failing.filter(host=OuterRef("host"), trouble=OuterRef("trouble")))
     with transaction.atomic():
-        HostIncident.objects.open().exclude(host__in=recent.values("host")).update(ended_at=Now())
+        HostIncident.objects.open().exclude(goes_on).update(ended_at=Now())
         for found in counted.filter(accounts__gt=settings.OUTGATE_FAILING_ACCOUNTS):
             incident, is_new = HostIncident.objects.get_or_create(
                 host=found["host"],
+                trouble=found["trouble"],
                 ended_at=None,
                 defaults={"accounts": found["accounts"], "begun_at": found["since"]},
             )
             if is_new:
-                record_event(SYSTEM, "host_fails", incident.host, accounts=incident.accounts)
+                record_event(
+                    SYSTEM,
+                    "host_fails",
+                    incident.host,
+                    accounts=incident.accounts,
+                    trouble=incident.trouble,
+                )
 
 
 def mail_incident(incident_id: int) -> None:

@@ -85,6 +85,28 @@ def test_a_server_that_does_not_answer_opens_nothing_and_is_left_alone(
     assert not OwnerNotice.objects.exists()
 
 
+def test_since_when_one_trouble_lasts_is_kept_until_it_ends(owner, allowed, partner):
+    msa = make_gateway(owner, partner)
+    partner.sign_in_reply = "454 4.7.0 Later"
+    check()
+    msa.refresh_from_db()
+    begun = msa.failing_since
+    assert begun == msa.checked_at
+    SmtpMsa.objects.update(check_due_at=Now())
+    check()
+    msa.refresh_from_db()
+    assert (msa.failing_since, msa.checked_at > begun) == (begun, True)
+    SmtpMsa.objects.update(check_due_at=Now(), check_failure="certificate_expired")
+    check()
+    msa.refresh_from_db()
+    assert msa.failing_since == msa.checked_at > begun  # another trouble
+    partner.sign_in_reply = ""
+    SmtpMsa.objects.update(check_due_at=Now())
+    check()
+    msa.refresh_from_db()
+    assert (msa.check_failure, msa.failing_since) == ("", None)
+
+
 def forbid(owner) -> None:
     move_to_next_cohort(owner)
 

@@ -33,6 +33,16 @@ def refuse(user, *, host: str = HOST, name: str = "a", ago: timedelta = timedelt
     )  # fmt: skip
 
 
+def find(user, failure: str, *, ago: timedelta = timedelta(), name: str = "c", checked: int = 1):
+    """A failed check, `checked` hours ago, in the same trouble since `ago`."""
+    SmtpMsa.objects.create(
+        send_as=make_send_as(user, address=f"{name}@{HOST}"), host=HOST, port=587,
+        security_mode="starttls", username="x", key_id="x", ciphertext=b"",
+        checked_at=Now() - timedelta(hours=checked), check_failure=failure,
+        failing_since=Now() - ago,
+    )  # fmt: skip
+
+
 def sweep() -> list[mail.EmailMessage]:
     """The mails that leave now."""
     before = len(mail.outbox)
@@ -52,11 +62,11 @@ def test_more_accounts_than_bearable_are_told_once(owner, colleague, stranger, s
     assert super_admin.primary_address in message.to
     assert message.subject == f"{HOST} refuses the passwords of 3 accounts"
     for body in (message.body, message.alternatives[0].content):
-        assert f"/console/refused-passwords/?host={HOST}" in body
+        assert f"/console/failing-servers/?host={HOST}" in body
     refuse(super_admin)
     assert sweep() == []
     [event] = AuditEvent.objects.filter(name="host_fails")
-    assert (event.target, event.details) == (HOST, {"accounts": 3})
+    assert (event.target, event.details) == (HOST, {"accounts": 3, "trouble": "refused"})
 
 
 def test_refusals_that_are_spread_out_are_no_incident(owner, colleague, stranger):
@@ -94,3 +104,68 @@ def test_sweeps_at_once_begin_one_incident(owner, colleague, stranger):
         list(threads.map(sweep_elsewhere, range(4)))
     assert HostIncident.objects.count() == 1
     assert AuditEvent.objects.filter(name="host_fails").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "subject", "sentence"),
+    [
+        (("not_a_mail_server", "timeout", "no_public_address"), "does not answer", "not answer."),
+        (("tls_version", "tls_not_offered", "tls_version"), "offers no safe encryption", None),
+        (("certificate_expired", "certificate_name", "certificate_unknown"), "certificate", None),
+        (("auth_not_offered", "auth_refused", "refused"), "lets nobody sign in at present", None),
+    ],
+)
+def test_what_checks_find_through_the_night_is_told_once_by_its_kind(
+    owner, colleague, stranger, super_admin, kinds, subject, sentence
+):
+    for hours, (user, kind) in enumerate(zip((owner, colleague, stranger), kinds, strict=True)):
+        assert sweep() == []
+        find(user, kind, ago=timedelta(hours=hours * 2))
+    [message] = sweep()
+    assert message.subject.startswith(HOST)
+    assert subject in message.subject
+    assert message.subject.endswith(": 3 accounts")
+    begun = HostIncident.objects.get().begun_at
+    for body in (message.body, message.alternatives[0].content):
+        assert f"3 accounts at {HOST} fail since {begun:%-d %B %Y, %H:%M} UTC: the server" in body
+        assert sentence is None or sentence in body
+        assert "refuses" not in body
+        assert f"/console/failing-servers/?host={HOST}" in body
+    assert sweep() == []
+
+
+def test_troubles_of_one_server_are_counted_apart(owner, colleague, stranger, super_admin):
+    find(owner, "timeout")
+    find(colleague, "certificate_expired")
+    refuse(stranger)
+    refuse(super_admin)
+    assert sweep() == []
+    for user in (colleague, stranger):
+        find(user, "timeout", name="d")
+    refuse(owner)
+    assert {message.subject for message in sweep()} == {
+        f"{HOST} does not answer: 3 accounts", f"{HOST} refuses the passwords of 3 accounts",
+    }  # fmt: skip
+
+
+def test_it_is_over_when_the_last_account_is_out_of_it(owner, colleague, stranger, super_admin):
+    for user in (owner, colleague, stranger):
+        find(user, "timeout", ago=timedelta(days=3))
+    assert len(sweep()) == 1
+    accounts = SmtpMsa.objects.filter(send_as__user__in=(owner, colleague))
+    accounts.update(check_failure="", failing_since=None)
+    assert sweep() == []
+    assert HostIncident.objects.get().ended_at is None
+    SmtpMsa.objects.update(check_failure="", failing_since=None)
+    assert sweep() == []
+    assert HostIncident.objects.get().ended_at
+
+
+def test_a_check_of_the_day_before_yesterday_and_a_wiped_password_say_nothing(
+    owner, colleague, stranger
+):
+    for user in (owner, colleague, stranger):
+        find(user, "timeout", checked=31)
+    assert sweep() == []
+    SmtpMsa.objects.update(checked_at=Now(), wiped_at=Now(), key_id="")
+    assert sweep() == []
