@@ -63,6 +63,16 @@ def for_report_readers(view: View[P]) -> GuardedView[P]:
     return _guarded(view, lambda rights: rights.paths(Privilege.REPORTS))
 
 
+def for_account_managers(view: View[P]) -> GuardedView[P]:
+    """The same with the privilege *users*."""
+    return _guarded(view, lambda rights: rights.paths(Privilege.USERS))
+
+
+def for_account_readers(view: View[P]) -> GuardedView[P]:
+    """Let in who has *mail settings* or *users* somewhere; each sees his own part of a page."""
+    return _guarded(view, lambda rights: rights.paths(Privilege.MAIL_SETTINGS, Privilege.USERS))
+
+
 def for_any_administrator(view: View[P]) -> GuardedView[P]:
     """Let in who has any privilege anywhere."""
     return _guarded(view, lambda rights: rights.paths())
@@ -70,6 +80,19 @@ def for_any_administrator(view: View[P]) -> GuardedView[P]:
 
 def for_super_administrators(view: View[P]) -> GuardedView[P]:
     return _guarded(view, lambda rights: rights.paths() if rights.is_super else [])
+
+
+def for_unit_changers(view: View[P]) -> GuardedView[P]:
+    """As for_super_administrators; but who has lost the role meanwhile gets his form back."""
+
+    def is_lost_form(request: HttpRequest, _rights: Rights, unit_id: int | None) -> bool:
+        return (
+            request.method == "POST"
+            and unit_id is not None
+            and seen_unit(request, unit_id) is not None
+        )
+
+    return _guarded(view, lambda rights: rights.paths() if rights.is_super else [], is_lost_form)
 
 
 def _guarded(

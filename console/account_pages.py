@@ -11,9 +11,11 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from accounts.models import OrgUnit, User
+from accounts.models import OrgUnit, Privilege, User
+from accounts.models.directory import path_names
 from accounts.models.people import EXPRESS_COHORT, cohort_count
 from accounts.requests import actor_of
+from accounts.services.people import own_addresses
 from console.access import (
     AdminRequest,
     administered_account,
@@ -21,6 +23,7 @@ from console.access import (
     administered_changes,
     administered_units,
 )
+from console.account_actions import managing
 from console.forms import AccountForm
 from console.row_number import row_number
 from console.unit_setting import GATEWAY
@@ -43,10 +46,13 @@ ACCOUNTS_PER_PAGE = 50
 
 
 class ListedAccount(NamedTuple):
-    """`forecast` is that of own servers; `waits` whether anything is on its way, of any setting."""
+    """`forecast` is that of own servers; `waits` whether anything is on its way, of any setting.
+
+    None of an account whose mail settings the administrator doesn't see.
+    """
 
     user: User
-    forecast: Forecast
+    forecast: Forecast | None
     waits: bool
 
 
@@ -96,7 +102,7 @@ def account_list(request: AdminRequest) -> HttpResponse:
         accounts = accounts.filter(primary_address__gt=after)
     rows = list(accounts[: ACCOUNTS_PER_PAGE + 1])
     shown = rows[:ACCOUNTS_PER_PAGE]
-    told = forecasts_by_account(shown)
+    told = forecasts_by_account([user for user in shown if _reads_mail(request, user)])
     more: dict[str, str | int] = {
         "q": search,
         "unit": unit.pk if unit else "",
@@ -105,8 +111,12 @@ def account_list(request: AdminRequest) -> HttpResponse:
     context = {
         "accounts": [
             ListedAccount(user, told[user.pk].of[GATEWAY], bool(told[user.pk].steps))
+            if user.pk in told
+            else ListedAccount(user, None, waits=False)
             for user in shown
         ],
+        "reads_mail": bool(request.rights.paths(Privilege.MAIL_SETTINGS)),
+        "manages": bool(request.rights.paths(Privilege.USERS)),
         "search": search,
         "unit": unit,
         "after": after,
@@ -126,12 +136,29 @@ def _list_url(query: dict[str, str | int]) -> str:
     return f"{reverse('console:accounts')}?{urlencode(kept)}"
 
 
+def _reads_mail(request: AdminRequest, user: User) -> bool:
+    return request.rights.reach(user.unit.path, Privilege.MAIL_SETTINGS)
+
+
 def account_page(request: AdminRequest, user: User) -> HttpResponse:
+    """All of it with *mail settings*; with *users* alone what is about the account itself."""
+    path = [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")]
+    if not _reads_mail(request, user):
+        context = {
+            **managing(request, user),
+            "account": user,
+            "unit_path": path_names(user.unit),
+            "addresses": own_addresses(user),
+            "path": path,
+        }
+        return render(request, "console/account_itself.html", context)
     told = forecasts(user)
     own_servers = told.of[GATEWAY]
     routes = routes_of(user)
     context = {
         **_shown(user, told.hurried),
+        **managing(request, user),
+        "reads_mail": True,
         "told": own_servers,
         "value": value_in_words(GATEWAY, own_servers.value),
         "steps": _in_words(request, told.steps),
@@ -142,7 +169,7 @@ def account_page(request: AdminRequest, user: User) -> HttpResponse:
         ),
         "rules": [rule for rule in rules_of(told) if rule.setting != GATEWAY],
         "outside": _outside(user),
-        "path": [(_("Accounts"), reverse("console:accounts")), (user.primary_address, "")],
+        "path": path,
     }
     template = "console/account.html#live" if request.htmx else "console/account.html"
     return render(request, template, context)

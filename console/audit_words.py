@@ -63,6 +63,7 @@ EVENTS: dict[str, str | Promise] = {
     "send_as_suspended": gettext_lazy("Outside address suspended"),
     "send_as_verified": gettext_lazy("Outside address proved"),
     "unit_created": gettext_lazy("Unit created"),
+    "unit_deleted": gettext_lazy("Unit deleted"),
     "unit_moved": gettext_lazy("Unit moved"),
     "unit_renamed": gettext_lazy("Unit renamed"),
 }

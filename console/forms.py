@@ -44,6 +44,25 @@ class ActionForm(forms.Form):
         return int(self.cleaned_data["based_on"] or 0)
 
 
+class ReasonForm(forms.Form):
+    reason = reason_field()
+
+
+class UnitNameForm(forms.Form):
+    # Without a length of its own: the service knows it, and says so.
+    name = forms.CharField(
+        label=_("Name"),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Give the unit a name.")},
+    )
+
+
+class UnitMoveForm(ReasonForm):
+    """Why, and the unit below which it is to stand."""
+
+    to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+
 class AccountForm(forms.Form):
     """Why, and the unit in which the page showed the account."""
 
@@ -54,6 +73,12 @@ class AccountForm(forms.Form):
 
     def clean_unit_id(self) -> int:
         return int(self.cleaned_data["unit_id"] or 0)
+
+
+class MoveForm(AccountForm):
+    """The same, and the unit that it is to go to."""
+
+    to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
 
 class TimeForm(ActionForm):

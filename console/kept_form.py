@@ -31,9 +31,17 @@ def unknown_unit() -> OrgUnit:
 
 
 def kept_form(
-    request: AdminRequest, form: object, notice: Notice, title: str | Promise, kept: str | Promise
+    request: AdminRequest,
+    form: object,
+    notice: Notice,
+    title: str | Promise,
+    kept: str | Promise,
+    path: list[tuple[str | Promise, str]] | None = None,
 ) -> HttpResponse:
-    """`form` is unbound, for an `unknown_unit`: nothing stands in it but what was posted."""
+    """`form` is unbound, for an `unknown_unit`: nothing stands in it but what was posted.
+
+    `path` leads to the page, without itself; else it is one of the mail settings.
+    """
     if request.htmx or request.POST.get("see") == "file":
         raise Http404  # there a part is asked for, and nothing would be saved
     request.rights = rights_of(request.user)
@@ -42,7 +50,7 @@ def kept_form(
         "notice": notice,
         "page_title": title,
         "kept_text": kept,
-        "path": [(_("Apps"), ""), (_("Suite"), ""), (_("Mail"), ""), (title, "")],
+        "path": [*(path or [(_("Apps"), ""), (_("Suite"), ""), (_("Mail"), "")]), (title, "")],
     }
     return render(request, "console/kept_form.html", context, status=notice.status)
 

@@ -14,7 +14,7 @@ EXPLAINED = [
         Privilege.MAIL_SETTINGS,
         _("Mail settings: who may use own servers, and its rollout"),
     ),
-    (Privilege.USERS, _("Users: accounts, their addresses, suspending them")),
+    (Privilege.USERS, _("Users: accounts, their addresses, suspending and moving them")),
     (Privilege.REPORTS, _("Reports: who changed what")),
 ]
 

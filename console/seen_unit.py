@@ -1,23 +1,15 @@
 """What the administrator saw of a unit: signed in its form, so that it proves that he saw it."""
 
-from typing import NamedTuple
-
 from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest
 
 from accounts.models import OrgUnit, User
 from accounts.requests import SignedInRequest
+from accounts.services.directory import SeenUnit
 
 FIELD = "seen_unit"
 SALT = "console.seen_unit"
-
-
-class SeenUnit(NamedTuple):
-    """Its name and place when the page was made."""
-
-    name: str
-    path: str
 
 
 def sign_unit(user: User, unit: OrgUnit) -> str:
@@ -29,11 +21,11 @@ def seen_field(request: SignedInRequest, unit: OrgUnit) -> str:
     return request.POST.get(FIELD) or sign_unit(request.user, unit)
 
 
-def seen_unit(request: HttpRequest, unit_id: int) -> SeenUnit | None:
+def seen_unit(request: HttpRequest, unit_id: int, field: str = FIELD) -> SeenUnit | None:
     """What the form says of this unit; None from a form that was not made for this person."""
     try:
         user_id, seen_id, name, path = signing.loads(
-            request.POST.get(FIELD, ""), salt=SALT, max_age=settings.SESSION_COOKIE_AGE
+            request.POST.get(field, ""), salt=SALT, max_age=settings.SESSION_COOKIE_AGE
         )
     except signing.BadSignature:
         return None

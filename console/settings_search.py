@@ -11,13 +11,16 @@ from accounts.services.rights import Rights
 
 
 class Place(NamedTuple):
-    """A page of the console. `words`: what people also call it. Without a privilege: super only."""
+    """A page of the console. `words`: what people also call it.
+
+    One of the `privileges` opens it; without any it is for super administrators.
+    """
 
     title: str | Promise
     text: str | Promise
     words: str | Promise
     view_name: str
-    privilege: Privilege | None
+    privileges: tuple[Privilege, ...]
 
     @property
     def url(self) -> str:
@@ -30,14 +33,14 @@ PLACES = [
         _("Apps › Suite › Mail › Advanced settings"),
         _("allow own smtp server send mail as from address external relay outgoing smart host"),
         "console:mail_advanced",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("End user access"),
         _("Apps › Suite › Mail settings: the same setting of per-user outbound gateways"),
         _("user own smtp server allow people send mail as"),
         "console:mail_access",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Guardrails"),
@@ -47,14 +50,14 @@ PLACES = [
             "recipients per day hour addresses per user gateway approval"
         ),
         "console:guardrails",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Outbound gateway"),
         _("Apps › Suite › Mail: the server that mail leaves by where no own server carries it"),
         _("smart host relay smarthost organisation default route archive outgoing server tls"),
         "console:outbound",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Own server fails"),
@@ -64,63 +67,73 @@ PLACES = [
             "on behalf sender when smtp outage"
         ),
         "console:failure",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Waiting for approval"),
         _("Apps › Suite › Mail: own servers that an administrator has to look at"),
         _("approve refuse pending gateway smtp server new"),
         "console:approvals",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Accounts"),
-        _("What holds for one account, why, and when a change reaches it"),
-        _("user person people allowed not yet express cohort apply now why"),
+        _("What holds for one account, and why; suspending it, moving it to another unit"),
+        _(
+            "user person people allowed not yet express cohort apply now why suspend block restore "
+            "move another unit"
+        ),
         "console:accounts",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS, Privilege.USERS),
+    ),
+    Place(
+        _("Units"),
+        _("The tree of units: creating, renaming, moving and deleting them"),
+        _("organisational unit ou department group tree create new add rename move delete remove"),
+        "console:units",
+        (Privilege.USERS,),
     ),
     Place(
         _("Simulator"),
         _("Why a message would go its way, or went it, step by step"),
         _("route decision explain why message from address envelope sender header simulate test"),
         "console:simulator",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Rollouts"),
         _("Which change has reached whom, and when it reaches everybody"),
         _("progress wave change history undo pending hour"),
         "console:rollouts",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Failing servers"),
         _("Which servers people’s outside addresses can’t use, why, and whose"),
         _("refused failing broken stopped unreachable password server certificate tls 535"),
         "console:failing_servers",
-        Privilege.MAIL_SETTINGS,
+        (Privilege.MAIL_SETTINGS,),
     ),
     Place(
         _("Audit"),
         _("Who changed what, when and from where"),
         _("log history report events download csv json"),
         "console:audit",
-        Privilege.REPORTS,
+        (Privilege.REPORTS,),
     ),
     Place(
         _("Administrators"),
         _("Who has which role in which unit"),
         _("role privilege delegate admin right super support"),
         "console:administrators",
-        None,
+        (),
     ),
     Place(
         _("Stored passwords"),
         _("How many are stored for which server outside, and wiping all of one server"),
         _("credential secret smtp host wipe delete breach"),
         "console:stored_passwords",
-        None,
+        (),
     ),
 ]
 
@@ -134,10 +147,14 @@ def find_places(text: str, rights: Rights) -> list[Found]:
     """Places in whose words each word of `text` begins; those without a right come as well."""
     wanted = text.lower().replace("-", " ").split()
     return [
-        Found(place, rights.is_super or bool(place.privilege and rights.paths(place.privilege)))
+        Found(place, _is_open(place, rights))
         for place in PLACES
         if wanted and all(_begins_one(word, place) for word in wanted)
     ]
+
+
+def _is_open(place: Place, rights: Rights) -> bool:
+    return rights.is_super or any(rights.paths(privilege) for privilege in place.privileges)
 
 
 def _begins_one(word: str, place: Place) -> bool:

@@ -57,9 +57,12 @@ class Node:
 
 
 class UnitTree:
-    """The administrator's units and the way down to them: five queries, however many units."""
+    """The administrator's units and the way down to them: five queries, however many units.
 
-    def __init__(self, request: AdminRequest, page: str, setting: str) -> None:
+    Without a setting the tree has no marks.
+    """
+
+    def __init__(self, request: AdminRequest, page: str, setting: str = "") -> None:
         self.page = page
         self.setting = setting
         self.request = request
@@ -184,6 +187,8 @@ def _query(opened: dict[int, str]) -> str:
 
 
 def _own_values(request: AdminRequest, setting: str) -> dict[str, dict[str, Any]]:
+    if not setting:
+        return {}
     below = Q()
     for path in request.administered:
         below |= Q(unit__path__startswith=path)

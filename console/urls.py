@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from console import views
+from console import directory_views, views
 from policies.models import Setting
 
 app_name = "console"
@@ -70,7 +70,29 @@ urlpatterns = [
     path("rollouts/<int:change_id>/<slug:action>/", views.rollout_action, name="rollout_action"),
     path("simulator/", views.simulator, name="simulator"),
     path("messages/<uuid:delivery_id>/", views.message, name="message"),
-    path("accounts/", views.accounts, name="accounts"),
-    path("accounts/<uuid:account_id>/", views.account, name="account"),
-    path("accounts/<uuid:account_id>/apply-now/", views.account_apply_now, name="account_now"),
+    path("accounts/", directory_views.accounts, name="accounts"),
+    path("accounts/<uuid:account_id>/", directory_views.account, name="account"),
+    path(
+        "accounts/<uuid:account_id>/apply-now/",
+        directory_views.account_apply_now,
+        name="account_now",
+    ),
+    path(
+        "accounts/<uuid:account_id>/suspend/",
+        directory_views.account_suspend,
+        name="account_suspend",
+    ),
+    path(
+        "accounts/<uuid:account_id>/restore/",
+        directory_views.account_restore,
+        name="account_restore",
+    ),
+    path("accounts/<uuid:account_id>/move/", directory_views.account_move, name="account_move"),
+    path("units/", directory_views.unit, name="units"),
+    path("units/<int:unit_id>/", directory_views.unit, name="unit"),
+    path("units/<int:unit_id>/below/", directory_views.unit_below, name="unit_below"),
+    path("units/<int:unit_id>/new/", directory_views.unit_create, name="unit_create"),
+    path("units/<int:unit_id>/rename/", directory_views.unit_rename, name="unit_rename"),
+    path("units/<int:unit_id>/move/", directory_views.unit_move, name="unit_move"),
+    path("units/<int:unit_id>/delete/", directory_views.unit_delete, name="unit_delete"),
 ]

@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.models import Privilege
 from console.access import (
     AdminRequest,
-    administered_account,
     administered_change,
     administered_changes,
     administered_delivery,
@@ -28,7 +27,6 @@ from console.access import (
     role_assignment,
     running_changes,
 )
-from console.account_pages import account_apply_now_page, account_list, account_page
 from console.administrators_page import administrators_page, own_roles, role_page
 from console.approvals_page import approvals_page, count_waiting
 from console.audit_page import audit_download, audit_page
@@ -97,7 +95,8 @@ def search(request: AdminRequest) -> HttpResponse:
     """Where a setting is, by a word of it; what may begin an address leads to the accounts."""
     text = request.GET.get("q", "").strip()
     is_word = len(text.split()) == 1
-    is_account = is_word and bool(request.rights.paths(Privilege.MAIL_SETTINGS))
+    sees_accounts = request.rights.paths(Privilege.MAIL_SETTINGS, Privilege.USERS)
+    is_account = is_word and bool(sees_accounts)
     context = {
         "search": text,
         "found": find_places(text, request.rights),
@@ -274,24 +273,6 @@ def running_rollout(request: AdminRequest) -> HttpResponse:
 @for_administrators
 def rollout_action(request: AdminRequest, change_id: int, action: str) -> HttpResponse:
     return change_action_page(request, administered_change(request, change_id), action)
-
-
-@require_safe
-@for_administrators
-def accounts(request: AdminRequest) -> HttpResponse:
-    return account_list(request)
-
-
-@require_safe
-@for_administrators
-def account(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return account_page(request, administered_account(request, account_id))
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@for_administrators
-def account_apply_now(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return account_apply_now_page(request, administered_account(request, account_id))
 
 
 @require_safe

@@ -16,6 +16,7 @@ GOOGLE_NAMES = {
     "unit_created": ("ORG_SETTINGS", "CREATE_ORG_UNIT"),
     "unit_renamed": ("ORG_SETTINGS", "EDIT_ORG_UNIT_NAME"),
     "unit_moved": ("ORG_SETTINGS", "MOVE_ORG_UNIT"),
+    "unit_deleted": ("ORG_SETTINGS", "REMOVE_ORG_UNIT"),
 }
 # What Google has no event for goes under a type of our own.
 OWN_TYPE = "OUTGATE"

@@ -62,6 +62,15 @@ def administrators(answer: int | str) -> Expected:
     return (SIGN_IN, 404, 404, 404, answer, 404, 404, answer)
 
 
+def account_managers(answer: int | str) -> Expected:
+    """With the privilege *users*, and super administrators."""
+    return (SIGN_IN, *(404,) * 4, answer, 404, answer)
+
+
+def account_readers(answer: int | str) -> Expected:
+    return (SIGN_IN, 404, 404, 404, answer, answer, 404, answer)
+
+
 def report_readers(answer: int | str) -> Expected:
     return (SIGN_IN, *(404,) * 5, answer, answer)
 
@@ -137,8 +146,37 @@ TABLE = {
     ),
     "console/simulator/": Row(administrators(200)),
     "console/messages/<uuid:delivery_id>/": Row(administrators(200)),
-    "console/accounts/": Row(administrators(200)),
-    "console/accounts/<uuid:account_id>/": Row(administrators(200)),
+    "console/accounts/": Row(account_readers(200)),
+    "console/accounts/<uuid:account_id>/": Row(account_readers(200)),
+    **{
+        f"console/accounts/<uuid:account_id>/{action}/": Row(
+            account_managers(200), account_managers("/console/accounts/")
+        )
+        for action in ("suspend", "restore")
+    },
+    "console/accounts/<uuid:account_id>/move/": Row(
+        account_managers(200),
+        account_managers("/console/accounts/"),
+        {"unit_id": "OWNER_UNIT", "to": "unit_id"},
+    ),
+    "console/units/": Row(account_managers(200)),
+    "console/units/<int:unit_id>/": Row(account_managers(200)),
+    "console/units/<int:unit_id>/below/": Row(account_managers(200)),
+    **{
+        f"console/units/<int:unit_id>/{action}/": Row(
+            super_administrators(200),
+            super_administrators("/console/units/"),
+            {"name": "Trade"},
+        )
+        for action in ("new", "rename")
+    },
+    "console/units/<int:unit_id>/move/": Row(
+        super_administrators(200), super_administrators("/console/units/"), {"to": "BESIDE"}
+    ),
+    # Its accounts keep it.
+    "console/units/<int:unit_id>/delete/": Row(
+        super_administrators(200), super_administrators(409)
+    ),
     "console/accounts/<uuid:account_id>/apply-now/": Row(
         administrators(200), administrators("/console/accounts/"), {"unit_id": "OWNER_UNIT"}
     ),
@@ -366,7 +404,8 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "delivery_id": delivery.pk,
-            "OWNER_UNIT": owner.unit_id, "GATEWAY": msa.pk, "CREDENTIAL": msa.credential_id,
+            "OWNER_UNIT": owner.unit_id, "BESIDE": organisation.support_unit.pk,
+            "GATEWAY": msa.pk, "CREDENTIAL": msa.credential_id,
             "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
@@ -420,6 +459,12 @@ def refused(got: int | str) -> bool:
     return got in {403, 404, 405} or str(got).startswith(SUPPORT_LOGIN)
 
 
+def opened_to(role: str) -> dict[str, Row]:
+    """The pages that the role has at all."""
+    number = ROLES.index(role)
+    return {route: row for route, row in TABLE.items() if row.get[number] == 200}
+
+
 REACH = {"root": False, "sales": True, "partner_desk": True, "support_unit": False}
 
 
@@ -431,13 +476,48 @@ def test_a_unit_administrator_reaches_down_neither_beside_nor_above(
     world.values["unit_id"] = unit.pk
     version = GatewayPolicy.objects.filter(unit=unit).count()
     typed = {"choice": "override", "allowed": "on" * (not version), "based_on": version}
-    for route in (route for route in TABLE if "<int:unit_id>" in route):
+    opened = opened_to("unit_admin")
+    for route in (route for route in opened if "<int:unit_id>" in route):
         url = world.url(route, TABLE[route].query)
         data = TABLE[route].data | typed
         assert answer(client, unit_admin, "get", url) == (200 if REACH[name] else 404), url
         saved = answer(client, unit_admin, "post", url, data)
         may_save = REACH[name] and bool(TABLE[route].post)
         assert "saved=" in str(saved) if may_save else refused(saved), url
+
+
+@pytest.mark.parametrize("name", REACH)
+def test_who_manages_accounts_reaches_down_neither_beside_nor_above(
+    client, world, organisation, users_admin, stranger, owner, name
+):
+    unit = getattr(organisation, name)
+    person = stranger if name == "support_unit" else owner
+    User.objects.filter(pk=person.pk).update(unit=unit)
+    world.values |= {"unit_id": unit.pk, "account_id": person.pk, "OWNER_UNIT": unit.pk}
+    data = {"unit_id": unit.pk, "to": organisation.sales.pk}
+    opened = opened_to("users_admin")
+    routes = [route for route in opened if "account_id" in route or "<int:unit_id>" in route]
+    assert len(routes) == 6
+    for route in routes:
+        url = world.url(route)
+        assert answer(client, users_admin, "get", url) == (200 if REACH[name] else 404), url
+        done = answer(client, users_admin, "post", url, data)
+        may = REACH[name] and bool(TABLE[route].post)
+        assert "/console/accounts/" in str(done) if may else refused(done), url
+
+
+@pytest.mark.parametrize("name", REACH)
+def test_an_account_is_moved_to_a_unit_that_one_manages_only(
+    client, world, organisation, users_admin, owner, name
+):
+    url = reverse("console:account_move", args=[owner.pk])
+    unit = getattr(organisation, name)
+    data = {"unit_id": owner.unit_id, "to": unit.pk}
+    done = answer(client, users_admin, "post", url, data)
+    assert "/console/accounts/" in str(done) if REACH[name] else done == 409
+    client.force_login(users_admin)
+    shown = client.get(f"{url}?to={unit.pk}").content.decode()
+    assert ("seen_unit" in shown) == (name == "sales")
 
 
 @pytest.mark.parametrize("name", REACH)

@@ -16,7 +16,13 @@ from accounts.models import Alias, Domain, OrgUnit, Privilege, User
 from accounts.models.directory import path_names
 from accounts.models.people import MAX_NAME
 from accounts.services.audit import Actor, record_event
-from accounts.services.directory import lock_addresses, lock_roles
+from accounts.services.directory import (
+    SeenUnit,
+    current_unit,
+    lock_addresses,
+    lock_roles,
+    lock_tree,
+)
 from accounts.services.rights import demand_account, demand_privilege
 from accounts.services.roles import keep_a_super_admin
 from smtp.address import AddressError, normalise_address, split_address
@@ -50,12 +56,33 @@ def rename_user(*, actor: Actor, user: User, name: str) -> None:
         )
 
 
-def move_user(*, actor: Actor, user: User, unit: OrgUnit) -> None:
-    """Put the account into `unit`; what applies there applies at once."""
+def move_user(
+    *,
+    actor: Actor,
+    user: User,
+    unit: OrgUnit,
+    reason: str = "",
+    seen_unit_id: int | None = None,
+    seen_target: SeenUnit | None = None,
+) -> None:
+    """Put the account into `unit`; what applies there applies at once.
+
+    `seen_unit_id` is the unit in which a page showed it, `seen_target` the new one as shown. Raise
+    ValidationError where the account was moved elsewhere meanwhile; and as current_unit.
+    """
     with transaction.atomic():
+        lock_tree()
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         demand_account(actor, user)
+        unit = current_unit(unit, seen_target)
         demand_privilege(actor, unit, Privilege.USERS)
+        if user.unit_id == unit.pk:
+            return
+        if seen_unit_id not in {None, user.unit_id}:
+            raise ValidationError(
+                _("The account was moved to %(unit)s meanwhile. Nothing was done.")
+                % {"unit": user.unit.name}
+            )
         old, user.unit = path_names(user.unit), unit
         user.save(update_fields=["unit"])
         record_event(
@@ -65,28 +92,37 @@ def move_user(*, actor: Actor, user: User, unit: OrgUnit) -> None:
             unit=unit,
             old=old,
             new=path_names(unit),
+            reason=reason,
         )
 
 
-def suspend_user(*, actor: Actor, user: User) -> None:
+def suspend_user(*, actor: Actor, user: User, reason: str = "") -> None:
     """The account can neither sign in nor send from now on; its open sessions end for good.
 
-    Raise ValidationError where nobody would be left to give roles.
+    Raise ValidationError where nobody would be left to give roles, and for one's own account.
     """
     with transaction.atomic():
         lock_roles()
         demand_account(actor, user)
+        if actor.user and actor.user.pk == user.pk:
+            raise ValidationError(
+                _("You can't suspend your own account: you could not restore it.")
+            )
         keep_a_super_admin(besides=user)
         active = User.objects.filter(pk=user.pk, suspended=False)
         if active.update(suspended=True, session_generation=F("session_generation") + 1):
-            record_event(actor, "account_suspended", user.primary_address, unit=user.unit)
+            record_event(
+                actor, "account_suspended", user.primary_address, unit=user.unit, reason=reason
+            )
 
 
-def restore_user(*, actor: Actor, user: User) -> None:
+def restore_user(*, actor: Actor, user: User, reason: str = "") -> None:
     with transaction.atomic():
         demand_account(actor, user)
         if User.objects.filter(pk=user.pk, suspended=True).update(suspended=False):
-            record_event(actor, "account_restored", user.primary_address, unit=user.unit)
+            record_event(
+                actor, "account_restored", user.primary_address, unit=user.unit, reason=reason
+            )
 
 
 def choose_language(user: User, language: str) -> None:

@@ -25,11 +25,10 @@ class Rights:
     is_super: bool
     tops: Mapping[str, list[str]]
 
-    def paths(self, privilege: Privilege | None = None) -> list[str]:
-        """The topmost units where the account has this privilege, or any."""
-        if privilege:
-            return self.tops.get(privilege, [])
-        return _topmost(path for paths in self.tops.values() for path in paths)
+    def paths(self, *privileges: Privilege) -> list[str]:
+        """The topmost units where the account has one of these privileges, or any at all."""
+        wanted = privileges or Privilege
+        return _topmost(path for each in wanted for path in self.tops.get(each, []))
 
     def reach(self, unit_path: str, privilege: Privilege) -> bool:
         return unit_path.startswith(tuple(self.paths(privilege)))

@@ -152,6 +152,7 @@ def test_roles_units_and_domains_are_for_super_administrators(
         lambda: directory.move_unit(
             actor=actor, unit=organisation.partner_desk, parent=organisation.root
         ),
+        lambda: directory.delete_unit(actor=actor, unit=organisation.partner_desk),
         lambda: directory.create_domain(actor=actor, name="second.example"),
     ):
         with pytest.raises(PermissionDenied):

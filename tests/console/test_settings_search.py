@@ -16,6 +16,11 @@ SEARCH = "/console/search/"
         ("simulate", "console:simulator"),
         ("csv", "console:audit"),
         ("privilege", "console:administrators"),
+        ("suspend", "console:accounts"),
+        ("move account", "console:accounts"),
+        ("move", "console:units"),
+        ("unit", "console:units"),
+        ("delete unit", "console:units"),
     ],
 )
 def test_a_word_of_a_setting_finds_its_page(client, super_admin, words, view_name):
@@ -45,16 +50,25 @@ def test_an_empty_search_says_what_to_type(client, super_admin):
     assert "Type a word" in text_of(client.get(SEARCH, {"q": " "}))
 
 
+def test_either_privilege_leads_to_the_accounts(client, users_admin, unit_admin):
+    for user, is_open in ((users_admin, True), (unit_admin, False)):
+        client.force_login(user)
+        html = client.get(SEARCH, {"q": "move"}).content.decode()
+        assert f'href="{reverse("console:accounts")}"' in html
+        assert (f'class="setting-row" href="{reverse("console:units")}"' in html) == is_open
+
+
 @pytest.mark.parametrize(
     ("begun", "query"),
     [("user@yourdomain.com", "user%40yourdomain.com"), ("user@y", "user%40y"), ("jonas", "jonas")],
 )
 def test_an_address_or_how_it_begins_leads_to_the_accounts(
-    client, super_admin, reports_admin, begun, query
+    client, super_admin, users_admin, reports_admin, begun, query
 ):
-    client.force_login(super_admin)
-    html = client.get(SEARCH, {"q": begun}).content.decode()
-    assert f'href="{reverse("console:accounts")}?q={query}"' in html
+    for user in (super_admin, users_admin):
+        client.force_login(user)
+        html = client.get(SEARCH, {"q": begun}).content.decode()
+        assert f'href="{reverse("console:accounts")}?q={query}"' in html
     client.force_login(reports_admin)
     assert "Look up" not in text_of(client.get(SEARCH, {"q": begun}))
     client.force_login(super_admin)
