@@ -84,6 +84,7 @@ def settings_of(
     return environment_of(folder, engines) | {
         "OUTGATE_RELAY_URL": f"smtp+starttls://localhost:{sinks[0]}",
         "OUTGATE_SUBMISSION_HOST": LOOPBACK,
+        "OUTGATE_SUBMISSION_DRAIN_SECONDS": "8",  # less than STOP_SECONDS
         "OUTGATE_SUBMISSION_PORT": str(ports[0]),
         "OUTGATE_SUBMISSIONS_PORT": str(ports[1]),
         "OUTGATE_TLS_CERT_FILE": str(certificates.server),

@@ -60,6 +60,8 @@ OUTGATE_SUBMISSION_PORT = env.int("OUTGATE_SUBMISSION_PORT", default=1587)
 OUTGATE_SUBMISSIONS_PORT = env.int("OUTGATE_SUBMISSIONS_PORT", default=1465)
 OUTGATE_SUBMISSION_HEALTH_HOST = env.str("OUTGATE_SUBMISSION_HEALTH_HOST", default="127.0.0.1")
 OUTGATE_SUBMISSION_HEALTH_PORT = int(env.str("OUTGATE_SUBMISSION_HEALTH_PORT", default="") or 0)
+# How long messages under way have to finish once the service is asked to end.
+OUTGATE_SUBMISSION_DRAIN_SECONDS = env.int("OUTGATE_SUBMISSION_DRAIN_SECONDS", default=60)
 # Load balancers in these networks say with the PROXY protocol whom they stand for.
 OUTGATE_PROXY_NETWORKS = tuple(
     ip_network(text) for text in env.list("OUTGATE_PROXY_NETWORKS", default=[])

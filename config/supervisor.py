@@ -216,6 +216,8 @@ def service_environment(
         "OUTGATE_BASE_URL": installation.base_url,
         "OUTGATE_ALLOWED_HOSTS": f"{HOST},{LOOPBACK}",
         "OUTGATE_SUBMISSION_HOST": LOOPBACK,
+        # Within SERVICES_STOP, with what is written to the log afterwards.
+        "OUTGATE_SUBMISSION_DRAIN_SECONDS": "3",
         "OUTGATE_TLS_CERT_FILE": str(certificates.server),
         "OUTGATE_TLS_KEY_FILE": str(certificates.server_key),
         # The demo's domains are examples: nobody is asked about them.

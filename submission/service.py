@@ -32,9 +32,7 @@ from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 8.0
-# With what is still written to the log afterwards.
-STOP_SECONDS = 15.0
+SETTLE_SECONDS = 7.0  # for what is written to the log when the last message has ended
 # All accounts share the relay, and each message holds a connection while its mail program writes.
 # Postfix lets one client have 50 (smtpd_client_connection_count_limit).
 RELAY_CONNECTIONS = 50
@@ -108,7 +106,7 @@ async def serve(*, shared: bool = False) -> None:
     await stopped.wait()
     health.draining = True
     renewal.cancel()
-    await server.drain(DRAIN_SECONDS)
+    await server.drain(settings.OUTGATE_SUBMISSION_DRAIN_SECONDS)
     await log.settle()
     await recipients.settle()
     for pool in pools.values():

@@ -55,6 +55,8 @@ def _environment() -> dict[str, str]:
         "OUTGATE_RELAY_URL": "smtp://localhost:2525",
         "OUTGATE_DATA_DIR": str(DATA_DIR),
         "OUTGATE_FIND_SETTINGS": "false",
+        # Less than a child has to end (tests/processes.py).
+        "OUTGATE_SUBMISSION_DRAIN_SECONDS": "8",
         "OUTGATE_EGRESS_NETWORKS": "127.0.0.0/8,::1/128",
     }
 

@@ -1,11 +1,13 @@
 """`manage.py submission --processes N`, and how the service takes up another certificate."""
 
+import contextlib
 import os
 import shutil
 import signal
 import smtplib
 import ssl
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,24 @@ def test_who_is_asked_to_stop_ends_what_is_under_way(pair, post_office, app_pass
     assert not any(is_alive(process) for process in processes)
     for client in (*busy, *idle):
         client.close()
+
+
+def test_what_takes_longer_than_the_operator_gives_it_is_cut(post_office, app_password):
+    with (
+        node(post_office, OUTGATE_SUBMISSION_DRAIN_SECONDS="1") as service,
+        contextlib.closing(service.sign_in(app_password)) as client,
+    ):
+        client.mail(PRIMARY)
+        client.rcpt(RECIPIENT)
+        assert client.docmd("DATA")[0] == 354
+        client.send(MESSAGE)
+        asked = time.monotonic()
+        service.process.process.terminate()
+        with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+            client.getreply()
+        assert 0.9 < time.monotonic() - asked < 5
+        assert service.process.process.wait(10) == 0
+    assert post_office.raw("ours") == []
 
 
 def test_no_process_outlives_the_parent(pair):

@@ -43,11 +43,12 @@ class Command(BaseCommand):
 def _keep_running(processes: int) -> None:
     from prometheus_client.multiprocess import mark_process_dead
 
-    from submission.service import STOP_SECONDS
+    from submission.service import SETTLE_SECONDS
 
     _check_start()
     work = partial(_serve, shared=True)
-    keep_running(processes, work, stop_seconds=STOP_SECONDS, on_end=mark_process_dead)
+    seconds = settings.OUTGATE_SUBMISSION_DRAIN_SECONDS + SETTLE_SECONDS
+    keep_running(processes, work, stop_seconds=seconds, on_end=mark_process_dead)
 
 
 def _serve(*, shared: bool) -> None:
