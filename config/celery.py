@@ -4,27 +4,29 @@ Workers, beat and web processes load it (config/health.py). The submission servi
 and is spared its memory.
 """
 
+import atexit
 import os
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_task_publish, beat_init
+from celery.signals import import_modules
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+
+# In workers and beat alone. Connected before the application is: afterwards Django loads what
+# imports prometheus_client, which looks the folder up at its import.
+@import_modules.connect
+def share_metrics(**_kwargs: Any) -> None:
+    """Let the processes of a worker write what they count into files, which one of them reads."""
+    if settings.OUTGATE_CELERY_HEALTH_PORT:
+        folder = TemporaryDirectory(prefix="outgate-metrics-")
+        atexit.register(folder.cleanup)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder.name
+
+
 app = Celery("outgate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-
-
-@beat_init.connect
-def show_signs_of_life(**_kwargs: Any) -> None:
-    """In beat alone, for other processes publish tasks too."""
-    after_task_publish.connect(lambda **_kwargs: beat_file().touch(), weak=False)
-
-
-def beat_file() -> Path:
-    """Touched by beat whenever Redis has taken a task from it: every two seconds."""
-    return settings.OUTGATE_DATA_DIR / "beat-alive"

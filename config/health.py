@@ -1,4 +1,4 @@
-"""What keeps a web process from serving people."""
+"""What keeps web, workers and beat from their work."""
 
 from functools import cache
 
@@ -27,11 +27,21 @@ def find_troubles() -> list[str]:
         troubles.append("PostgreSQL does not answer.")
     except MigrationsMissingError:
         troubles.append("Migrations are missing: run manage.py migrate.")
-    try:
-        _ask_broker()
-    except (BrokerError, OSError):
+    if not broker_answers():
         troubles.append("Redis does not answer.")
     return troubles
+
+
+def broker_answers() -> bool:
+    """Whether it answers a PING, on a new connection."""
+    try:
+        with app.connection_for_write(
+            connect_timeout=BROKER_SECONDS, transport_options={"socket_timeout": BROKER_SECONDS}
+        ) as broker:
+            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+    except (BrokerError, OSError):
+        return False
+    return True
 
 
 @cache
@@ -40,8 +50,3 @@ def _check_migrations() -> None:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise MigrationsMissingError
-
-
-def _ask_broker() -> None:
-    with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
-        broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)

@@ -62,6 +62,10 @@ OUTGATE_SUBMISSION_HEALTH_HOST = env.str("OUTGATE_SUBMISSION_HEALTH_HOST", defau
 OUTGATE_SUBMISSION_HEALTH_PORT = int(env.str("OUTGATE_SUBMISSION_HEALTH_PORT", default="") or 0)
 # How long messages under way have to finish once the service is asked to end.
 OUTGATE_SUBMISSION_DRAIN_SECONDS = env.int("OUTGATE_SUBMISSION_DRAIN_SECONDS", default=60)
+# Each worker, and beat, at its own; not well after so long without a sign of life.
+OUTGATE_CELERY_HEALTH_HOST = env.str("OUTGATE_CELERY_HEALTH_HOST", default="127.0.0.1")
+OUTGATE_CELERY_HEALTH_PORT = int(env.str("OUTGATE_CELERY_HEALTH_PORT", default="") or 0)
+OUTGATE_CELERY_SILENT_SECONDS = env.int("OUTGATE_CELERY_SILENT_SECONDS", default=60)
 # Load balancers in these networks say with the PROXY protocol whom they stand for.
 OUTGATE_PROXY_NETWORKS = tuple(
     ip_network(text) for text in env.list("OUTGATE_PROXY_NETWORKS", default=[])
@@ -264,6 +268,7 @@ DEFAULT_FROM_EMAIL = formataddr(("Outgate", OUTGATE_FROM_ADDRESS))
 
 # --- Celery ---------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("REDIS_URL")
+CELERY_IMPORTS = ["config.celery_health"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

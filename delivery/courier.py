@@ -11,6 +11,7 @@ import traceback
 from functools import partial
 
 from django.db import Error as DatabaseError
+from prometheus_client import Counter, Gauge
 
 from delivery import queue
 from delivery.backoff import seconds_until_retry
@@ -42,6 +43,16 @@ AWAY_SECONDS = 1.0  # PostgreSQL is asked again after so long
 
 State = OutboxMessage.State
 
+# For Prometheus, beside delivery/metrics.py: here alone, so that submission does not show them.
+ATTEMPTS = Counter(
+    "outgate_outbox_attempts", "Attempts to send a message of the outbox", ["route", "outcome"]
+)
+UNDER_WAY = Gauge(
+    "outgate_outbox_under_way",
+    "Messages of the outbox that are being sent",
+    multiprocess_mode="livesum",
+)
+
 FAULT = Reply(451, "4.3.0", "Something is wrong here. We try again.")
 AWAY = Reply(451, "4.3.0", "Our database could not be reached. We try again.")
 CHANGED = Reply(451, "4.7.1", "The rule for this address changed meanwhile. We try again.")
@@ -62,7 +73,7 @@ class Courier:
         self._hand_over: Batcher[HandOver, Handed] = Batcher(
             database, partial(queue.hand_over, self._decisions)
         )
-        self._settle: Batcher[Outcome, None] = Batcher(database, queue.settle)
+        self._settle: Batcher[Outcome, str] = Batcher(database, queue.settle)
         self._running: dict[asyncio.Task[None], OutboxMessage] = {}
 
     async def run(self, seconds: float = CLAIM_SECONDS) -> None:
@@ -103,6 +114,10 @@ class Courier:
 
     async def _carry(self, job: Job) -> None:
         """One attempt, and what came of it on record, however long that takes."""
+        with UNDER_WAY.track_inprogress():
+            await self._carry_and_settle(job)
+
+    async def _carry_and_settle(self, job: Job) -> None:
         try:
             outcome = await self._attempt(job)
         except Exception as error:  # a fault with one message must not end the others
@@ -112,11 +127,12 @@ class Courier:
             outcome = _later(job, FAULT)
         while outcome:
             try:
-                await self._settle(outcome)
+                state = await self._settle(outcome)
             except (DatabaseError, TimeoutError) as error:
                 logger.warning("outbox %s not settled: %s", job.message.pk, type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
             else:
+                ATTEMPTS.labels(_route_of(outcome.job), state).inc()
                 return
 
     async def _attempt(self, job: Job) -> Outcome | None:
@@ -143,7 +159,7 @@ class Courier:
             connection = await self._upstreams.start_message(route, envelope)
         except SmtpFailure as failure:
             if route.instead and server_is_broken(failure):
-                return await self._start(job, route.instead, first)
+                return await self._start(job._replace(answer=route.instead), route.instead, first)
             await note_doubts(self._database, failure, route, job.message.account_id, sender)
             return _failed(job, route, failure)
         except (SmtpMsa.DoesNotExist, CredentialError):
@@ -205,6 +221,10 @@ class Courier:
                 return size
             number += 1
             content = await self._database(read_chunk, job.message.pk, number)
+
+
+def _route_of(job: Job) -> str:
+    return job.answer.kind.value if isinstance(job.answer, Route) else "none"
 
 
 def _failed(job: Job, route: Route, failure: SmtpFailure) -> Outcome:

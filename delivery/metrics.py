@@ -1,17 +1,13 @@
-"""What the submission service counts and times, for Prometheus; docs/operations.md lists it.
+"""What is counted and timed of messages, for Prometheus; docs/operations.md lists it."""
 
-With several processes each writes to files of its own (prometheus_client's multi-process mode),
-which is why a gauge has to say what the sum of several is.
-"""
-
+from collections.abc import Callable
 from functools import cache
+from typing import get_args
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
-SESSIONS = Gauge(
-    "outgate_sessions", "Connections of mail programs that are open", multiprocess_mode="livesum"
-)
-SIGN_INS = Counter("outgate_sign_ins", "Sign-ins of mail programs", ["outcome"])
+from smtp.pool import Acquired
+
 CONNECTIONS = Counter(
     "outgate_upstream_connections",
     "Connections taken to carry a message, kept from an earlier message or new",
@@ -30,3 +26,9 @@ STEP_SECONDS = Histogram(
 messages = cache(MESSAGES.labels)
 step_seconds = cache(STEP_SECONDS.labels)
 DECISION = step_seconds("decision")
+
+
+def connection_counter(pool: str) -> Callable[[Acquired], None]:
+    """For a `ConnectionPool`'s `on_acquire`."""
+    counters = {kind: CONNECTIONS.labels(pool, kind) for kind in get_args(Acquired)}
+    return lambda kind: counters[kind].inc()

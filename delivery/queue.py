@@ -194,8 +194,10 @@ def hand_over(decisions: Decisions, batch: list[HandOver]) -> list[Handed]:
     return handed
 
 
-def settle(batch: list[Outcome]) -> list[None]:
+def settle(batch: list[Outcome]) -> list[str]:
     """Write down how attempts ended, and tell the authors of what has failed for good.
+
+    Returns the state into which each brought its message, "lost" where it was no longer ours.
 
     A message that would be tried again beyond its time has failed. That one was sent is true
     whoever has claimed it meanwhile, so it is written down in any case. Of what failed, content
@@ -203,16 +205,18 @@ def settle(batch: list[Outcome]) -> list[None]:
     """
     with transaction.atomic():
         _log_outcomes(batch)
-        ended = _move(batch)
-        failed = [o for o in batch if ended.get(o.job.message.pk) == OutboxMessage.State.FAILED]
+        states, kept = _move(batch), set()
+        failed = [o for o in batch if states.get(o.job.message.pk) == OutboxMessage.State.FAILED]
         for outcome in failed:
             message, first = outcome.job.message, outcome.job.first
             is_kept = message.is_written_here and first is not None
             report_failure(message, outcome.reply, first.content if first else b"", is_kept=is_kept)
             if is_kept:
-                del ended[message.pk]
-        OutboxChunk.objects.filter(message__in=list(ended)).delete()
-    return [None] * len(batch)
+                kept.add(message.pk)
+        ended = (OutboxMessage.State.SENT, OutboxMessage.State.FAILED)
+        gone = [message_id for message_id, state in states.items() if state in ended]
+        OutboxChunk.objects.filter(message__in={*gone} - kept).delete()
+    return [states.get(outcome.job.message.pk, "lost") for outcome in batch]
 
 
 def _log_outcomes(batch: Sequence[Outcome]) -> None:
@@ -246,7 +250,7 @@ def _log_outcomes(batch: Sequence[Outcome]) -> None:
 
 
 def _move(batch: Sequence[Outcome]) -> dict[UUID, str]:
-    """Bring the messages into their new states; those that have ended, with their state."""
+    """Bring the messages into their new states; those that were ours, with their state."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -279,9 +283,7 @@ def _move(batch: Sequence[Outcome]) -> dict[UUID, str]:
                 [outcome.credential_id for outcome in batch],
             ],
         )
-        moved = cursor.fetchall()
-    ended = (OutboxMessage.State.SENT, OutboxMessage.State.FAILED)
-    return {message_id: state for message_id, state in moved if state in ended}
+        return dict(cursor.fetchall())
 
 
 def _delivery(job: Job, answer: Answer) -> Delivery:

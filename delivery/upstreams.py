@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from delivery.database import Database
+from delivery.metrics import connection_counter
 from delivery.routing import Route, RouteKind
 from delivery.sign_in import GatewaySignIns, is_refusal
 from sendas.services.outbound_gateway import smart_host_sign_in
@@ -37,8 +38,12 @@ class Upstreams:
         self._sign_ins = GatewaySignIns(database)
         self._pools = {
             # Apart, so that servers which people named can't take the places of our own.
-            RouteKind.DEFAULT: ConnectionPool(per_key=RELAY_CONNECTIONS),
-            RouteKind.GATEWAY: ConnectionPool(server_of=server_of),
+            RouteKind.DEFAULT: ConnectionPool(
+                per_key=RELAY_CONNECTIONS, on_acquire=connection_counter(RouteKind.DEFAULT)
+            ),
+            RouteKind.GATEWAY: ConnectionPool(
+                server_of=server_of, on_acquire=connection_counter(RouteKind.GATEWAY)
+            ),
         }
         self._opening: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._trouble: dict[Hashable, Trouble] = {}

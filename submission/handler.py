@@ -9,13 +9,13 @@ from typing import cast
 from django.db import Error as DatabaseError
 
 from accounts.models import AppPassword
-from delivery import metrics
 from delivery.link import AwayError
 from delivery.relay import Relay
 from delivery.trace import Trace, TracedSink
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 from smtp.session import Envelope, MessageSink, Session
+from submission import metrics
 from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)

@@ -5,29 +5,29 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import Callable
-from typing import get_args
 
 from django.conf import settings
 
-from delivery import metrics
 from delivery.cache import AccountCache
 from delivery.credentials import GatewayCredentials
 from delivery.database import Database
 from delivery.limits import RecipientLimits
 from delivery.link import Link
 from delivery.log import DeliveryLog
+from delivery.metrics import connection_counter
+from delivery.monitoring import HealthServer
 from delivery.relay import Relay
 from delivery.routing import RouteKind
 from delivery.sign_in import GatewaySignIns
 from delivery.upstreams import server_of
 from delivery.watch import RuleWatch
-from smtp.pool import Acquired, ConnectionPool
+from smtp.pool import ConnectionPool
 from smtp.server import SmtpServer
 from smtp.session import Limits
+from submission import metrics
 from submission.certificate import Certificate
 from submission.handler import SubmissionHandler
-from submission.health import Health, HealthServer
+from submission.health import SubmissionHealth
 from submission.sign_in import SignIns
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,10 @@ async def serve(*, shared: bool = False) -> None:
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
         RouteKind.DEFAULT: ConnectionPool(
-            per_key=RELAY_CONNECTIONS, on_acquire=_counter(RouteKind.DEFAULT)
+            per_key=RELAY_CONNECTIONS, on_acquire=connection_counter(RouteKind.DEFAULT)
         ),
         RouteKind.GATEWAY: ConnectionPool(
-            server_of=server_of, on_acquire=_counter(RouteKind.GATEWAY)
+            server_of=server_of, on_acquire=connection_counter(RouteKind.GATEWAY)
         ),
     }
     accounts = AccountCache(watch, accounts_link)
@@ -97,7 +97,7 @@ async def serve(*, shared: bool = False) -> None:
     loop.add_signal_handler(signal.SIGHUP, new_certificate)
     renewal = asyncio.create_task(certificate.watch(server.use_tls))
     await _listen(server, shared=shared)
-    health = Health(database, certificate)
+    health = SubmissionHealth(database, certificate)
     health_server = _serve_health(health, shared=shared)
     # What is there by now stays: the collector need not look at it again and again.
     gc.collect()
@@ -112,7 +112,8 @@ async def serve(*, shared: bool = False) -> None:
     for pool in pools.values():
         await pool.close()
     if health_server:
-        await health_server.stop()
+        await asyncio.to_thread(health_server.shutdown)
+        health_server.server_close()
     watching.cancel()
     await asyncio.wait([watching])
     for link in (accounts_link, limits_link, *log_links):
@@ -120,12 +121,7 @@ async def serve(*, shared: bool = False) -> None:
     database.close()
 
 
-def _counter(route: RouteKind) -> Callable[[Acquired], None]:
-    counters = {kind: metrics.CONNECTIONS.labels(route, kind) for kind in get_args(Acquired)}
-    return lambda kind: counters[kind].inc()
-
-
-def _serve_health(health: Health, *, shared: bool) -> HealthServer | None:
+def _serve_health(health: SubmissionHealth, *, shared: bool) -> HealthServer | None:
     port = settings.OUTGATE_SUBMISSION_HEALTH_PORT
     if not port:
         return None

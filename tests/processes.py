@@ -52,6 +52,11 @@ class Running:
             raise AssertionError(f"It ended without writing {pattern!r}:\n{self.output}")
         return found
 
+    def children(self) -> list[int]:
+        number = self.process.pid
+        words = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        return [int(word) for word in words]
+
     def stop(self) -> None:
         """Ask it to stop, and kill it with all it started where it does not."""
         if self._ended():

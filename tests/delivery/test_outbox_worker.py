@@ -1,6 +1,8 @@
 """Real workers, killed at each step: nothing is lost, and what may come twice is the same."""
 
 import os
+import signal
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +14,8 @@ from django.db.models.functions import Now
 from delivery import tasks
 from delivery.models import Delivery, OutboxMessage
 from tests.delivery.outbox import content_for, put, state_of
+from tests.monitoring import Monitored
+from tests.ports import free_port
 from tests.processes import BEAT, CELERY, WORKER, running, until
 
 State = OutboxMessage.State
@@ -28,10 +32,10 @@ def empty_broker(relay):
 
 
 @contextmanager
-def worker(relay, command=OUTBOX_WORKER):
+def worker(relay, command=OUTBOX_WORKER, **settings):
     """One that has the scripted server as its relay."""
-    environment = {"OUTGATE_RELAY_URL": f"smtp://127.0.0.1:{relay.port}"}
-    with running("outbox-worker", command, os.environ | environment) as process:
+    environment = {"OUTGATE_RELAY_URL": f"smtp://127.0.0.1:{relay.port}"} | settings
+    with running("outbox-worker", command, environment) as process:
         process.wait_for(r"\bready\.")
         yield process
 
@@ -126,6 +130,44 @@ def test_workers_killed_at_random_under_load_lose_nothing(owner, relay):
     assert len(set(came)) == len(messages)
     unsettled = Delivery.objects.filter(state=Delivery.State.HANDING_OVER).count()
     assert len(came) - len(messages) <= unsettled
+
+
+def test_what_a_worker_does_is_counted_over_its_processes_and_their_ends(owner, relay):
+    answer = threading.Event()
+    relay.at = lambda step: step != "dot" or answer.wait(30)
+    watched = Monitored(free_port())
+    with worker(relay, OUTGATE_CELERY_HEALTH_PORT=str(watched.health_port)) as process:
+        first = put(owner)
+        tasks.deliver_outbox.delay()
+        until(lambda: relay.reached["dot"], 20)
+        assert watched.sample("outgate_outbox_under_way") == 1
+        [carrying] = process.children()
+        os.kill(carrying, signal.SIGKILL)
+        until(lambda: watched.sample("outgate_outbox_under_way") == 0, 20)
+        answer.set()
+        resume([first], process)
+        relay.answers["nobody@customer.example"] = b"550 5.1.1 Nobody\r\n"
+        refused = put(owner, recipients=["nobody@customer.example"])
+        tasks.deliver_outbox.delay()
+        # Its author gets a report, by the outbox as well.
+        until(lambda: state_of(refused) == State.FAILED and not under_way(), 20)
+        until(lambda: watched.sample("outgate_outbox_under_way") == 0, 5)
+        for outcome, times in (("sent", 2), ("failed", 1)):
+            labels = {"route": "default", "outcome": outcome}
+            assert watched.sample("outgate_outbox_attempts_total", **labels) == times
+        for step, times in (("start", 3), ("content", 3), ("log", 3), ("dot", 2)):
+            assert watched.sample("outgate_message_step_seconds_count", step=step) == times, step
+        made, kept = (
+            watched.sample("outgate_upstream_connections_total", pool="default", kind=kind)
+            for kind in ("new", "kept")
+        )
+        assert made + kept == 4
+        ran = {"task": "delivery.tasks.deliver_outbox", "outcome": "success"}
+        until(lambda: watched.sample("outgate_tasks_total", **ran) >= 2, 5)
+
+
+def under_way() -> bool:
+    return OutboxMessage.objects.filter(state__in=OutboxMessage.UNDER_WAY).exists()
 
 
 def test_beat_finds_what_waits(owner, relay):

@@ -39,12 +39,12 @@ def pair(post_office):
 
 
 def test_both_processes_carry_mail_and_one_that_dies_comes_back(pair, post_office, app_password):
-    first = pair.children()
+    first = pair.process.children()
     assert len(first) == 2
     os.kill(first[0], signal.SIGKILL)
     until(lambda: pair.process.output.count("submission listens") == 3, 20)
-    assert first[1] in pair.children()
-    assert len(pair.children()) == 2
+    assert first[1] in pair.process.children()
+    assert len(pair.process.children()) == 2
     for _connection in range(8):
         with pair.connect() as client:
             client.login(PRIMARY, app_password)
@@ -53,7 +53,7 @@ def test_both_processes_carry_mail_and_one_that_dies_comes_back(pair, post_offic
 
 
 def test_who_is_asked_to_stop_ends_what_is_under_way(pair, post_office, app_password):
-    processes = pair.children()
+    processes = pair.process.children()
     # As many that both processes have some of each, whatever the kernel's choice.
     busy, idle = ([pair.connect() for _ in range(6)] for _ in range(2))
     for client in busy:
@@ -94,7 +94,7 @@ def test_what_takes_longer_than_the_operator_gives_it_is_cut(post_office, app_pa
 
 
 def test_no_process_outlives_the_parent(pair):
-    processes = pair.children()
+    processes = pair.process.children()
     os.kill(pair.process.process.pid, signal.SIGKILL)
     pair.process.process.wait()
     until(lambda: not any(is_alive(process) for process in processes), 15)
