@@ -11,8 +11,8 @@ from config.demo_organisation import PARTNER_ADDRESS
 from delivery.models import Delivery, RecipientCount
 from sendas.models import SendAs
 from tests.processes import until
-from tests.submission.conftest import apply_policy, set_gateway
-from tests.submission.own_service import PRIMARY, client_context, own_service
+from tests.submission.conftest import apply_policy, give_scripted_gateway
+from tests.submission.own_service import PRIMARY, own_service
 from tests.submission.upstream import CHUNKING, Upstream
 
 RECIPIENT = "claire@customer.example"
