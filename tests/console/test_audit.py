@@ -198,8 +198,8 @@ def test_every_event_that_is_recorded_has_its_words():
     recorded |= {f"gateway_{approval}" for approval in (Approval.APPROVED, Approval.REFUSED)}
     for app in ("accounts", "policies", "sendas", "delivery", "console"):
         for path in Path(settings.BASE_DIR, app).rglob("*.py"):
-            found = re.findall(r'record(?:_address)?(?:_events?)?\(\s*\w+,\s*"(\w+)"', path.read_text())
-            recorded.update(found)
+            call = r'record(?:_address)?(?:_events?)?\(\s*\w+,\s*"(\w+)"'
+            recorded.update(re.findall(call, path.read_text()))
     assert {"policy_changed", "role_removed", "gateway_set"} <= recorded
     assert recorded == set(EVENTS)
 

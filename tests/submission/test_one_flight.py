@@ -25,13 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def gateway(owner, post_office) -> SendAs:
-    send_as = SendAs.objects.create(
-        user=owner, send_as_email=PARTNER_ADDRESS, verification_status="accepted"
-    )
-    set_gateway(
-        send_as, post_office, "a password", port=post_office.upstream_port, security_mode="ssl"
-    )
-    apply_policy(owner, allowed=True, version=1)
+    send_as = give_scripted_gateway(owner, post_office)
     post_office.hears_of_changes()
     return send_as
 
@@ -44,8 +38,7 @@ def upstream(post_office, gateway) -> Iterator[Upstream]:
 
 @pytest.fixture
 def client(post_office, app_password, upstream) -> Iterator[smtplib.SMTP_SSL]:
-    tls = client_context(post_office)
-    with smtplib.SMTP_SSL("localhost", post_office.tls_port, context=tls, timeout=30) as client:
+    with post_office.connect() as client:
         client.login(PRIMARY, app_password)
         yield client
 
