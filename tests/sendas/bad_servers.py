@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import ssl
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -66,18 +65,45 @@ def old_tls(trusted: Authority, _other: Authority) -> contextlib.AbstractContext
     return scripted(play)
 
 
-def stalling_at_sign_in(
-    trusted: Authority, _other: Authority
-) -> contextlib.AbstractContextManager[int]:
+IN_THE_CLEAR = {
+    "greeting": b"220 partner.example\r\n",
+    "EHLO": b"250-partner.example\r\n250 STARTTLS\r\n",
+    "STARTTLS": b"220 go on\r\n",
+}
+ENCRYPTED = {
+    "EHLO under TLS": b"250-partner.example\r\n250 AUTH PLAIN\r\n",
+    "sign-in": b"235 welcome\r\n",
+    "sender": b"250 ok\r\n",
+}
+STALLS = [*IN_THE_CLEAR, "handshake", *ENCRYPTED]
+
+
+def stalling_at(step: str, trusted: Authority) -> contextlib.AbstractContextManager[int]:
+    """Says nothing more from there on, and keeps the connection."""
     context = trusted.server_context()
 
     def play(client: socket.socket) -> None:
-        to_starttls(client)
+        if not answer(client, IN_THE_CLEAR):
+            return
+        if step == "handshake":
+            keep(client)
+            return
         with context.wrap_socket(client, server_side=True) as encrypted:
-            encrypted.recv(1000)
-            encrypted.sendall(b"250-partner.example\r\n250 AUTH PLAIN\r\n")
-            while encrypted.recv(1000):
-                time.sleep(0.1)
+            answer(encrypted, ENCRYPTED)
+
+    def answer(client: socket.socket, answers: dict[str, bytes]) -> bool:
+        for name, reply in answers.items():
+            if name != "greeting":
+                client.recv(1000)
+            if name == step:
+                keep(client)
+                return False
+            client.sendall(reply)
+        return True
+
+    def keep(client: socket.socket) -> None:
+        while client.recv(1000):
+            pass
 
     return scripted(play)
 
