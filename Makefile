@@ -24,7 +24,7 @@ up:
 test:
 	@.ci/packages
 	$(call install,requirements-dev.txt)
-	$(RUN) -m pytest --numprocesses 2 --dist worksteal
+	$(RUN) -m pytest --numprocesses 3 --dist worksteal
 
 soak:
 	@.ci/packages
