@@ -1,5 +1,6 @@
 """What monitoring hears of workers and of beat; Celery imports it in both (CELERY_IMPORTS)."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -84,17 +85,12 @@ class WorkerHealth(StartStopStep):
         return bool(settings.OUTGATE_CELERY_HEALTH_PORT)
 
     def start(self, worker: Any) -> None:
-        known: set[int] = set()
-
-        def processes() -> set[int]:
-            return set(worker.pool.info["processes"])
+        def processes() -> list[int]:
+            return list(worker.pool.info["processes"])
 
         def tick() -> None:
             health.sign()
-            for number in known - processes():
-                mark_process_dead(number)  # type: ignore[no-untyped-call]
-            known.clear()
-            known.update(processes())
+            _forget_others({os.getpid(), *processes()})
 
         self._health = health = CeleryHealth(processes)
         # The loop calls it, so one that hangs gives no sign.
@@ -129,6 +125,14 @@ def _serve(health: CeleryHealth) -> None:
     except OSError as error:
         # Nothing else would end beat, which only logs what a receiver of its signals raises.
         raise SystemExit(f"Monitoring can't be answered at {host}:{port}: {error}") from None
+
+
+def _forget_others(living: set[int]) -> None:
+    """What ended processes have counted stays; what they were doing is over."""
+    for gauge in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*.db"):
+        number = int(gauge.stem.rpartition("_")[2])
+        if number not in living:
+            mark_process_dead(number)  # type: ignore[no-untyped-call]
 
 
 def _is_alive(process: int) -> bool:

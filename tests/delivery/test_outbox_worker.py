@@ -166,6 +166,23 @@ def test_what_a_worker_does_is_counted_over_its_processes_and_their_ends(owner, 
         until(lambda: watched.sample("outgate_tasks_total", **ran) >= 2, 5)
 
 
+def test_a_worker_that_is_asked_to_stop_says_so_and_ends_what_it_has(owner, relay):
+    answer = threading.Event()
+    relay.at = lambda step: step != "dot" or answer.wait(30)
+    watched = Monitored(free_port())
+    with worker(relay, OUTGATE_CELERY_HEALTH_PORT=str(watched.health_port)) as process:
+        message = put(owner)
+        tasks.deliver_outbox.delay()
+        until(lambda: relay.reached["dot"], 20)
+        process.process.terminate()
+        until(lambda: watched.ask("/readyz") == (503, "It is about to end.\n"), 10)
+        assert watched.ask("/healthz") == (200, "ok\n")
+        answer.set()
+        assert process.process.wait(15) == 0
+    assert state_of(message) == State.SENT
+    assert len(relay.taken) == 1
+
+
 def under_way() -> bool:
     return OutboxMessage.objects.filter(state__in=OutboxMessage.UNDER_WAY).exists()
 
