@@ -3,9 +3,9 @@
 Who does is led to the second factor first, until it was used in this session.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, cast
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -18,6 +18,7 @@ from accounts.models import OrgUnit, Privilege, RoleAssignment, User
 from accounts.requests import SignedInRequest
 from accounts.second_factor import lead_to_second_factor
 from accounts.services.rights import Rights, rights_of
+from console.seen_account import has_seen
 from console.seen_unit import seen_unit
 from delivery.models import Delivery
 from policies.models import PolicyChange, RolloutWave
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 class AdminRequest(SignedInRequest):
     """`administered`: the paths of the topmost units that this page is about, at least one.
 
-    None where a form came too late, see for_unit_savers.
+    None where a form came too late, see for_unit_savers and for_account_changers.
     """
 
     rights: Rights
@@ -36,6 +37,7 @@ class AdminRequest(SignedInRequest):
 
 
 View = Callable[Concatenate[AdminRequest, P], HttpResponseBase]
+Ids = Mapping[str, Any]  # what the address of a page names
 GuardedView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
@@ -50,10 +52,10 @@ def for_unit_savers(view: View[P]) -> GuardedView[P]:
     Who administers nothing at all any more has to prove that it was made for him.
     """
 
-    def is_lost_form(request: HttpRequest, rights: Rights, unit_id: int | None) -> bool:
-        if request.method != "POST" or unit_id is None:
+    def is_lost_form(request: HttpRequest, rights: Rights, ids: Ids) -> bool:
+        if request.method != "POST" or ids.get("unit_id") is None:
             return False
-        return bool(rights.paths()) or seen_unit(request, unit_id) is not None
+        return bool(rights.paths()) or seen_unit(request, ids["unit_id"]) is not None
 
     return _guarded(view, lambda rights: rights.paths(Privilege.MAIL_SETTINGS), is_lost_form)
 
@@ -66,6 +68,20 @@ def for_report_readers(view: View[P]) -> GuardedView[P]:
 def for_account_managers(view: View[P]) -> GuardedView[P]:
     """The same with the privilege *users*."""
     return _guarded(view, lambda rights: rights.paths(Privilege.USERS))
+
+
+def for_account_changers(view: View[P]) -> GuardedView[P]:
+    """As for_account_managers; but who has lost the privilege meanwhile gets his form back.
+
+    Who administers nothing at all any more has to prove that it was made for him.
+    """
+
+    def is_lost_form(request: HttpRequest, rights: Rights, ids: Ids) -> bool:
+        if request.method != "POST":
+            return False
+        return bool(rights.paths()) or has_seen(request, ids.get("account_id"))
+
+    return _guarded(view, lambda rights: rights.paths(Privilege.USERS), is_lost_form)
 
 
 def for_account_readers(view: View[P]) -> GuardedView[P]:
@@ -85,11 +101,11 @@ def for_super_administrators(view: View[P]) -> GuardedView[P]:
 def for_unit_changers(view: View[P]) -> GuardedView[P]:
     """As for_super_administrators; but who has lost the role meanwhile gets his form back."""
 
-    def is_lost_form(request: HttpRequest, _rights: Rights, unit_id: int | None) -> bool:
+    def is_lost_form(request: HttpRequest, _rights: Rights, ids: Ids) -> bool:
         return (
             request.method == "POST"
-            and unit_id is not None
-            and seen_unit(request, unit_id) is not None
+            and ids.get("unit_id") is not None
+            and seen_unit(request, ids["unit_id"]) is not None
         )
 
     return _guarded(view, lambda rights: rights.paths() if rights.is_super else [], is_lost_form)
@@ -98,7 +114,7 @@ def for_unit_changers(view: View[P]) -> GuardedView[P]:
 def _guarded(
     view: View[P],
     administered: Callable[[Rights], list[str]],
-    admits: Callable[[HttpRequest, Rights, int | None], bool] = lambda *_of_form: False,
+    admits: Callable[[HttpRequest, Rights, Ids], bool] = lambda *_of_form: False,
 ) -> GuardedView[P]:
     @signed_in
     @wraps(view)
@@ -106,8 +122,7 @@ def _guarded(
         admin_request = cast("AdminRequest", request)
         admin_request.rights = rights_of(request.user)
         admin_request.administered = administered(admin_request.rights)
-        unit_id = cast("int | None", kwargs.get("unit_id"))
-        if not admin_request.administered and not admits(request, admin_request.rights, unit_id):
+        if not admin_request.administered and not admits(request, admin_request.rights, kwargs):
             raise Http404
         if led := lead_to_second_factor(request):
             return led
@@ -145,7 +160,7 @@ def administered_unit(request: AdminRequest, unit_id: int | None = None) -> OrgU
 
 def administered_accounts(request: AdminRequest) -> QuerySet[User]:
     """Every account of those units, its unit joined, in the order of the addresses."""
-    below = Q()
+    below = Q(pk=None)
     for path in request.administered:
         below |= Q(unit__path__startswith=path)
     return User.objects.filter(below).select_related("unit").order_by("primary_address")

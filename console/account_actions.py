@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
+from django.forms import Form
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,20 +20,22 @@ from accounts.models import OrgUnit, Privilege, User
 from accounts.models.directory import path_names
 from accounts.requests import actor_of
 from accounts.services.directory import UnitGoneError
+from accounts.services.new_accounts import mail_password_link
 from accounts.services.people import move_user, restore_user, suspend_user
 from console.access import AdminRequest, administered_account, administered_units
 from console.forms import MoveForm, ReasonForm
 from console.kept_form import kept_form
 from console.move_preview import account_move
 from console.save_notices import Notice
+from console.seen_account import sign_account
 from console.seen_unit import seen_unit, sign_unit
-from console.unit_choice import chosen_unit, offered_units
+from console.unit_choice import chosen_unit, offered_units, typed_text
 from delivery.models import OutboxMessage
 
 
 @dataclass(frozen=True)
 class AccountAction:
-    """`question` and `done` take the address; `suspended` is what the account has to be before."""
+    """`question` and `done` take the address; where it is not possible, `already` says why."""
 
     service: Callable[..., None]
     title: str | Promise
@@ -42,7 +45,7 @@ class AccountAction:
     done: str | Promise
     already: str | Promise
     consequences: Callable[[User], list[str]]
-    suspended: bool
+    is_possible: Callable[[User], bool]
     is_danger: bool = False
 
 
@@ -75,6 +78,14 @@ def _of_restoring(_user: User) -> list[str]:
     ]  # fmt: skip
 
 
+def _of_mailing(_user: User) -> list[str]:
+    return [
+        _("Nobody has chosen a password for this account yet. The mail goes to its own address: "
+          "only who reads its mail can use the link, once and for a few days."),
+        _("Later, “Forgotten?” at the sign-in mails a new one as well."),
+    ]  # fmt: skip
+
+
 SUSPEND = AccountAction(
     suspend_user,
     title=gettext_lazy("Suspend"),
@@ -84,7 +95,7 @@ SUSPEND = AccountAction(
     done=gettext_lazy("%s is suspended: it can neither sign in nor send."),
     already=gettext_lazy("The account is suspended already"),
     consequences=_of_suspension,
-    suspended=False,
+    is_possible=lambda user: not user.suspended,
     is_danger=True,
 )
 RESTORE = AccountAction(
@@ -96,14 +107,26 @@ RESTORE = AccountAction(
     done=gettext_lazy("%s can sign in and send again."),
     already=gettext_lazy("The account is not suspended"),
     consequences=_of_restoring,
-    suspended=True,
+    is_possible=lambda user: user.suspended,
+)
+MAIL_LINK = AccountAction(
+    mail_password_link,
+    title=gettext_lazy("Mail the password link"),
+    question=gettext_lazy("Mail %s a link to choose a password by?"),
+    button=gettext_lazy("Mail the link"),
+    keep=gettext_lazy("Leave it as it is"),
+    done=gettext_lazy("A link to choose a password by was mailed to %s."),
+    already=gettext_lazy("The account has a password already, or is suspended"),
+    consequences=_of_mailing,
+    is_possible=lambda user: not (user.suspended or user.has_usable_password()),
 )
 
 
-def managing(request: AdminRequest, user: User) -> dict[str, bool]:
+def managing(request: AdminRequest, user: User) -> dict[str, Any]:
     """What the administrator may do with the account itself. One query.
 
     `manages`: has *users* at its unit; `left_to_super`: but the account has a role itself.
+    `seen_account`: for a form.
     """
     manages = request.rights.reach(user.unit.path, Privilege.USERS)
     left = manages and not request.rights.is_super and user.roles.exists()
@@ -112,21 +135,24 @@ def managing(request: AdminRequest, user: User) -> dict[str, bool]:
         "left_to_super": left,
         "can_manage": manages and not left,
         "is_own": request.user.pk == user.pk,
+        "has_password": user.has_usable_password(),
+        "seen_account": sign_account(request.user, user.pk),
     }
 
 
-def lost_account(request: AdminRequest) -> HttpResponse:
+def lost_account(request: AdminRequest, form: type[Form] = ReasonForm) -> HttpResponse:
     """The answer to a form about an account that one can't see any more, if it ever was there."""
+    sees_accounts = request.rights.paths(Privilege.MAIL_SETTINGS, Privilege.USERS)
     notice = Notice(
         kind="bad",
         title=_("This account is not, or no longer, among those that you manage"),
         text=_("Nothing was done. Somebody may have moved it, or changed your role."),
         status=HTTPStatus.NOT_FOUND,
-        action_url=reverse("console:accounts"),
+        action_url=reverse("console:accounts") if sees_accounts else "",
         action_text=_("Go to the accounts"),
     )
-    path: list[tuple[str | Promise, str]] = [(_("Accounts"), reverse("console:accounts"))]
-    return kept_form(request, ReasonForm(), notice, _("Account"), _("What you typed"), path)
+    path: list[tuple[str | Promise, str]] = [(_("Accounts"), notice.action_url)]
+    return kept_form(request, form(), notice, _("Account"), _("What you typed"), path)
 
 
 def account_action_page(request: AdminRequest, user: User, action: AccountAction) -> HttpResponse:
@@ -139,24 +165,26 @@ def account_action_page(request: AdminRequest, user: User, action: AccountAction
     except ValidationError as refusal:
         return _ask(request, user, action, form, refusal.messages[0])
     except PermissionDenied as refusal:
-        return _ask(request, user, action, form, _not_done(refusal))
+        return _ask(request, user, action, form, not_done(refusal))
     messages.success(request, action.done % user.primary_address)
     return redirect("console:account", user.pk)
 
 
-def _not_done(refusal: PermissionDenied) -> str:
+def not_done(refusal: PermissionDenied) -> str:
     return f"{refusal} {_('Nothing was done.')}"
 
 
 def _ask(
     request: AdminRequest, user: User, action: AccountAction, form: ReasonForm, why: str = ""
 ) -> HttpResponse:
+    managed = managing(request, user)
     context = {
-        **managing(request, user),
+        **managed,
+        "is_barred": action.is_danger and managed["is_own"],
         "account": user,
         "action": action,
         "question": action.question % user.primary_address,
-        "is_possible": user.suspended == action.suspended,
+        "is_possible": action.is_possible(user),
         "consequences": action.consequences(user),
         "form": form,
         "why": why,
@@ -187,7 +215,7 @@ def account_move_page(request: AdminRequest, user: User) -> HttpResponse:
     seen = seen_unit(request, to)
     target = administered_units(request).filter(pk=to).first()
     if target is None:
-        return _ask_where(request, user, units, None, form, _lost_target(to, seen and seen.name))
+        return _ask_where(request, user, units, None, form, lost_target(to, seen and seen.name))
     try:
         move_user(
             actor=actor_of(request),
@@ -203,13 +231,13 @@ def account_move_page(request: AdminRequest, user: User) -> HttpResponse:
         user = administered_account(request, user.pk)
         return _ask_where(request, user, units, units.get(pk=to), form, refusal.messages[0])
     except PermissionDenied as refusal:
-        return _ask_where(request, user, units, target, form, _not_done(refusal))
+        return _ask_where(request, user, units, target, form, not_done(refusal))
     told = {"address": user.primary_address, "unit": target.name}
     messages.success(request, _("%(address)s is in %(unit)s now.") % told)
     return redirect("console:account", user.pk)
 
 
-def _lost_target(unit_id: int, name: str | None) -> str:
+def lost_target(unit_id: int, name: str | None) -> str:
     """Only who was shown the unit is told its name, and which of the two it is."""
     if name is None:
         return _("There is no such unit among those that you manage. Choose another.")
@@ -241,7 +269,7 @@ def _ask_where(
         context |= offered_units(request, units, form)
     else:
         # What is typed stays; what was seen is what this page shows.
-        reason = form["reason"].value() if form else request.GET.get("reason", "")
+        reason = typed_text(request, form, "reason")
         context |= {
             "target_path": path_names(target),
             "move": account_move(user, target),

@@ -117,6 +117,7 @@ def account_list(request: AdminRequest) -> HttpResponse:
         ],
         "reads_mail": bool(request.rights.paths(Privilege.MAIL_SETTINGS)),
         "manages": bool(request.rights.paths(Privilege.USERS)),
+        "manages_unit": unit and request.rights.reach(unit.path, Privilege.USERS),
         "search": search,
         "unit": unit,
         "after": after,

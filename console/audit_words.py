@@ -44,6 +44,7 @@ EVENTS: dict[str, str | Promise] = {
     "outbox_discarded": gettext_lazy("Message in the outbox discarded"),
     "outbox_sent_again": gettext_lazy("Failed message in the outbox sent again"),
     "outbox_retried": gettext_lazy("Message in the outbox tried again"),
+    "password_link_mailed": gettext_lazy("Link to choose a password mailed"),
     "passwords_wiped": gettext_lazy("Stored passwords of a server wiped"),
     "recipient_limit_reached": gettext_lazy("Limit of recipients reached"),
     "reply_from_chosen": gettext_lazy("Address for replies chosen"),

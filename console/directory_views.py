@@ -10,12 +10,14 @@ from console.access import (
     AdminRequest,
     administered_account,
     administered_unit,
+    for_account_changers,
     for_account_managers,
     for_account_readers,
     for_administrators,
     for_unit_changers,
 )
 from console.account_actions import (
+    MAIL_LINK,
     RESTORE,
     SUSPEND,
     AccountAction,
@@ -24,7 +26,8 @@ from console.account_actions import (
     lost_account,
 )
 from console.account_pages import account_apply_now_page, account_list, account_page
-from console.forms import ReasonForm, UnitMoveForm, UnitNameForm
+from console.forms import NewAccountForm, ReasonForm, UnitMoveForm, UnitNameForm
+from console.new_account import new_account_page
 from console.unit_actions import (
     create_unit_page,
     delete_unit_page,
@@ -49,27 +52,41 @@ def account(request: AdminRequest, account_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_account_changers
+def account_new(request: AdminRequest) -> HttpResponse:
+    if not request.administered:
+        return lost_account(request, NewAccountForm)
+    return new_account_page(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 @for_administrators
 def account_apply_now(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return account_apply_now_page(request, administered_account(request, account_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_account_managers
+@for_account_changers
 def account_suspend(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return _of_account(request, account_id, SUSPEND)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_account_managers
+@for_account_changers
 def account_restore(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return _of_account(request, account_id, RESTORE)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_account_managers
+@for_account_changers
 def account_move(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return _of_account(request, account_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_account_changers
+def account_mail_link(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return _of_account(request, account_id, MAIL_LINK)
 
 
 def _of_account(

@@ -4,6 +4,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.services.people import clean_address, clean_name
 from console.unit_setting import GATEWAY, UnitSetting, state_of
 from policies.models import DEFAULTS, PolicyChange
 
@@ -79,6 +80,28 @@ class MoveForm(AccountForm):
     """The same, and the unit that it is to go to."""
 
     to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+
+class NewAccountForm(forms.Form):
+    """Address and name of a new account, and its unit."""
+
+    primary_address = forms.CharField(
+        label=_("Primary address"),
+        widget=forms.EmailInput(attrs={"autocomplete": "off", "data-due": True}),
+        error_messages={"required": _("Type the address that the account is to have.")},
+    )
+    name = forms.CharField(
+        label=_("Name"),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Give the account a name.")},
+    )
+    to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def clean_primary_address(self) -> str:
+        return clean_address(self.cleaned_data["primary_address"])
+
+    def clean_name(self) -> str:
+        return clean_name(self.cleaned_data["name"])
 
 
 class TimeForm(ActionForm):

@@ -78,10 +78,10 @@ PLACES = [
     ),
     Place(
         _("Accounts"),
-        _("What holds for one account, and why; suspending it, moving it to another unit"),
+        _("What holds for one account, and why; creating, suspending, moving one"),
         _(
             "user person people allowed not yet express cohort apply now why suspend block restore "
-            "move another unit"
+            "move another unit create new add invite"
         ),
         "console:accounts",
         (Privilege.MAIL_SETTINGS, Privilege.USERS),

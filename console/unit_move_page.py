@@ -19,7 +19,7 @@ from console.move_preview import unit_move
 from console.save_notices import gone, not_permitted
 from console.seen_unit import seen_unit, sign_unit
 from console.unit_actions import ask_about_unit, lost_unit, unit_now
-from console.unit_choice import chosen_unit, offered_units
+from console.unit_choice import chosen_unit, offered_units, typed_text
 
 PARENT = "seen_parent"
 
@@ -80,7 +80,7 @@ def _ask_where(
     if parent is None:
         context |= offered_units(request, _places(request, unit), form)
     else:
-        reason = form["reason"].value() if form else request.GET.get("reason", "")
+        reason = typed_text(request, form, "reason")
         initial = {"to": parent.pk, "reason": reason}
         context |= {
             "parent_path": path_names(parent),

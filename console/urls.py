@@ -71,6 +71,7 @@ urlpatterns = [
     path("simulator/", views.simulator, name="simulator"),
     path("messages/<uuid:delivery_id>/", views.message, name="message"),
     path("accounts/", directory_views.accounts, name="accounts"),
+    path("accounts/new/", directory_views.account_new, name="account_new"),
     path("accounts/<uuid:account_id>/", directory_views.account, name="account"),
     path(
         "accounts/<uuid:account_id>/apply-now/",
@@ -86,6 +87,11 @@ urlpatterns = [
         "accounts/<uuid:account_id>/restore/",
         directory_views.account_restore,
         name="account_restore",
+    ),
+    path(
+        "accounts/<uuid:account_id>/mail-link/",
+        directory_views.account_mail_link,
+        name="account_mail_link",
     ),
     path("accounts/<uuid:account_id>/move/", directory_views.account_move, name="account_move"),
     path("units/", directory_views.unit, name="units"),

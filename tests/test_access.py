@@ -154,6 +154,15 @@ TABLE = {
         )
         for action in ("suspend", "restore")
     },
+    # Its owner has a password.
+    "console/accounts/<uuid:account_id>/mail-link/": Row(
+        account_managers(200), account_managers(409)
+    ),
+    "console/accounts/new/": Row(
+        account_managers(200),
+        account_managers("/console/accounts/"),
+        {"primary_address": "mika@yourdomain.com", "name": "Mika Sato", "to": "unit_id"},
+    ),
     "console/accounts/<uuid:account_id>/move/": Row(
         account_managers(200),
         account_managers("/console/accounts/"),
@@ -492,12 +501,12 @@ def test_who_manages_accounts_reaches_down_neither_beside_nor_above(
 ):
     unit = getattr(organisation, name)
     person = stranger if name == "support_unit" else owner
-    User.objects.filter(pk=person.pk).update(unit=unit)
+    User.objects.filter(pk=person.pk).update(unit=unit, password="!")
     world.values |= {"unit_id": unit.pk, "account_id": person.pk, "OWNER_UNIT": unit.pk}
     data = {"unit_id": unit.pk, "to": organisation.sales.pk}
     opened = opened_to("users_admin")
     routes = [route for route in opened if "account_id" in route or "<int:unit_id>" in route]
-    assert len(routes) == 6
+    assert len(routes) == 7
     for route in routes:
         url = world.url(route)
         assert answer(client, users_admin, "get", url) == (200 if REACH[name] else 404), url

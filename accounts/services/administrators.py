@@ -2,12 +2,8 @@
 
 from typing import NamedTuple
 
-from allauth.account import app_settings
-from allauth.account.utils import user_pk_to_url_str
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Domain, OrgUnit, RoleAssignment, User
@@ -57,10 +53,3 @@ def _found_organisation(domain: str) -> OrgUnit:
         create_domain(actor=SYSTEM, name=domain, kind=Domain.Kind.PRIMARY)
     root: OrgUnit | None = OrgUnit.objects.get_root_nodes().first()
     return root or create_unit(actor=SYSTEM, name=domain)
-
-
-def password_link(user: User) -> str:
-    """Where the account's owner chooses a password: once, within PASSWORD_RESET_TIMEOUT."""
-    token = app_settings.PASSWORD_RESET_TOKEN_GENERATOR().make_token(user)
-    page = reverse("account_reset_password_from_key", args=[user_pk_to_url_str(user), token])
-    return f"{settings.BASE_URL}{page}"

@@ -5,9 +5,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.services.administrators import Made, make_super_administrator, password_link
-
-DAY = 24 * 3600
+from accounts.services.administrators import Made, make_super_administrator
+from accounts.services.new_accounts import DAY, password_link
 
 
 class Command(BaseCommand):
