@@ -188,13 +188,13 @@ def _ask(
         "consequences": action.consequences(user),
         "form": form,
         "why": why,
-        "path": _path(user, action.title),
+        "path": path_to(user, action.title),
     }
     status = HTTPStatus.CONFLICT if why else HTTPStatus.OK
     return render(request, "console/account_action.html", context, status=status)
 
 
-def _path(user: User, title: str | Promise) -> list[tuple[str | Promise, str]]:
+def path_to(user: User, title: str | Promise) -> list[tuple[str | Promise, str]]:
     return [
         (_("Accounts"), reverse("console:accounts")),
         (user.primary_address, reverse("console:account", args=[user.pk])),
@@ -263,7 +263,7 @@ def _ask_where(
         "account": user,
         "target": target,
         "why": why,
-        "path": _path(user, _("Move")),
+        "path": path_to(user, _("Move")),
     }
     if target is None:
         context |= offered_units(request, units, form)

@@ -1,11 +1,15 @@
 """The pages of accounts and units."""
 
+from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
+from django.forms import Form
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.models import User
 from console.access import (
     AdminRequest,
     administered_account,
@@ -20,11 +24,11 @@ from console.account_actions import (
     MAIL_LINK,
     RESTORE,
     SUSPEND,
-    AccountAction,
     account_action_page,
     account_move_page,
     lost_account,
 )
+from console.account_app_passwords import account_app_passwords_page
 from console.account_pages import account_apply_now_page, account_list, account_page
 from console.forms import NewAccountForm, ReasonForm, UnitMoveForm, UnitNameForm
 from console.new_account import new_account_page
@@ -68,29 +72,38 @@ def account_apply_now(request: AdminRequest, account_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_account_changers
 def account_suspend(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return _of_account(request, account_id, SUSPEND)
+    return _of_account(request, account_id, partial(account_action_page, action=SUSPEND))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_account_changers
 def account_restore(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return _of_account(request, account_id, RESTORE)
+    return _of_account(request, account_id, partial(account_action_page, action=RESTORE))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_account_changers
 def account_move(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return _of_account(request, account_id)
+    return _of_account(request, account_id, account_move_page)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_account_changers
 def account_mail_link(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return _of_account(request, account_id, MAIL_LINK)
+    return _of_account(request, account_id, partial(account_action_page, action=MAIL_LINK))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_account_changers
+def account_app_passwords(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return _of_account(request, account_id, account_app_passwords_page, Form)
 
 
 def _of_account(
-    request: AdminRequest, account_id: UUID, action: AccountAction | None = None
+    request: AdminRequest,
+    account_id: UUID,
+    page: Callable[[AdminRequest, User], HttpResponse],
+    form: type[Form] = ReasonForm,
 ) -> HttpResponse:
     """Who posts a form of an account that he can't see any more has it back as he typed it."""
     try:
@@ -98,10 +111,8 @@ def _of_account(
     except Http404:
         if request.method != "POST":
             raise
-        return lost_account(request)
-    if action is None:
-        return account_move_page(request, user)
-    return account_action_page(request, user, action)
+        return lost_account(request, form)
+    return page(request, user)
 
 
 @require_safe

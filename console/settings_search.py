@@ -78,10 +78,10 @@ PLACES = [
     ),
     Place(
         _("Accounts"),
-        _("What holds for one account, and why; creating, suspending, moving one"),
+        _("What holds for one account, and why; creating, suspending, moving one; app passwords"),
         _(
             "user person people allowed not yet express cohort apply now why suspend block restore "
-            "move another unit create new add invite"
+            "move another unit create new add invite app password revoke lost laptop"
         ),
         "console:accounts",
         (Privilege.MAIL_SETTINGS, Privilege.USERS),

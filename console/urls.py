@@ -93,6 +93,11 @@ urlpatterns = [
         directory_views.account_mail_link,
         name="account_mail_link",
     ),
+    path(
+        "accounts/<uuid:account_id>/app-passwords/",
+        directory_views.account_app_passwords,
+        name="account_app_passwords",
+    ),
     path("accounts/<uuid:account_id>/move/", directory_views.account_move, name="account_move"),
     path("units/", directory_views.unit, name="units"),
     path("units/<int:unit_id>/", directory_views.unit, name="unit"),

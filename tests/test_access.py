@@ -154,6 +154,9 @@ TABLE = {
         )
         for action in ("suspend", "restore")
     },
+    "console/accounts/<uuid:account_id>/app-passwords/": Row(
+        account_managers(200), account_managers("/console/accounts/"), {"revoke": "APP_PASSWORD"}
+    ),
     # Its owner has a password.
     "console/accounts/<uuid:account_id>/mail-link/": Row(
         account_managers(200), account_managers(409)
@@ -506,7 +509,7 @@ def test_who_manages_accounts_reaches_down_neither_beside_nor_above(
     data = {"unit_id": unit.pk, "to": organisation.sales.pk}
     opened = opened_to("users_admin")
     routes = [route for route in opened if "account_id" in route or "<int:unit_id>" in route]
-    assert len(routes) == 7
+    assert len(routes) == 8
     for route in routes:
         url = world.url(route)
         assert answer(client, users_admin, "get", url) == (200 if REACH[name] else 404), url

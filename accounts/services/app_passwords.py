@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import AppPassword, User
 from accounts.models.app_passwords import digest_secret, generate_secret
-from accounts.services.audit import Actor, record_event
+from accounts.services.audit import Actor, Event, record_event, record_events
 from accounts.services.rights import demand_owner, demand_owner_or_support
 from smtp.address import AddressError, normalise_address
 from smtp.network import network_of
@@ -66,6 +66,20 @@ def revoke_app_password(*, actor: Actor, app_password: AppPassword) -> None:
                 unit=app_password.user.unit,
                 app_password=app_password.name,
             )
+
+
+def revoke_all_app_passwords(*, actor: Actor, user: User) -> int:
+    """As revoke_app_password for all that the account has now; how many they were."""
+    with transaction.atomic():
+        demand_owner_or_support(actor, user)
+        usable = user.app_passwords.filter(revoked_at=None)
+        revoked = list(usable.select_for_update(no_key=True))
+        usable.filter(pk__in=[each.pk for each in revoked]).update(revoked_at=Now())
+        events = [
+            Event(user.unit, user.primary_address, {"app_password": each.name}) for each in revoked
+        ]
+        record_events(actor, "app_password_revoked", events)
+    return len(revoked)
 
 
 def authenticate_app_password(username: str, secret: str, *, peer: str = "") -> AppPassword | None:
