@@ -29,8 +29,16 @@ from console.account_actions import (
     lost_account,
 )
 from console.account_app_passwords import account_app_passwords_page
+from console.account_names import account_aliases_page, account_rename_page
 from console.account_pages import account_apply_now_page, account_list, account_page
-from console.forms import NewAccountForm, ReasonForm, UnitMoveForm, UnitNameForm
+from console.forms import (
+    AccountNameForm,
+    AliasForm,
+    NewAccountForm,
+    ReasonForm,
+    UnitMoveForm,
+    UnitNameForm,
+)
 from console.new_account import new_account_page
 from console.unit_actions import (
     create_unit_page,
@@ -91,6 +99,18 @@ def account_move(request: AdminRequest, account_id: UUID) -> HttpResponse:
 @for_account_changers
 def account_mail_link(request: AdminRequest, account_id: UUID) -> HttpResponse:
     return _of_account(request, account_id, partial(account_action_page, action=MAIL_LINK))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_account_changers
+def account_rename(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return _of_account(request, account_id, account_rename_page, AccountNameForm)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_account_changers
+def account_aliases(request: AdminRequest, account_id: UUID) -> HttpResponse:
+    return _of_account(request, account_id, account_aliases_page, AliasForm)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

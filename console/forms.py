@@ -82,7 +82,29 @@ class MoveForm(AccountForm):
     to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
 
-class NewAccountForm(forms.Form):
+class AccountNameForm(forms.Form):
+    name = forms.CharField(
+        label=_("Name"),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Give the account a name.")},
+    )
+
+    def clean_name(self) -> str:
+        return clean_name(self.cleaned_data["name"])
+
+
+class AliasForm(forms.Form):
+    address = forms.CharField(
+        label=_("Alias"),
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Type the further address that the account is to have.")},
+    )
+
+    def clean_address(self) -> str:
+        return clean_address(self.cleaned_data["address"])
+
+
+class NewAccountForm(AccountNameForm):
     """Address and name of a new account, and its unit."""
 
     primary_address = forms.CharField(
@@ -90,18 +112,12 @@ class NewAccountForm(forms.Form):
         widget=forms.EmailInput(attrs={"autocomplete": "off", "data-due": True}),
         error_messages={"required": _("Type the address that the account is to have.")},
     )
-    name = forms.CharField(
-        label=_("Name"),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": _("Give the account a name.")},
-    )
     to = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    field_order = ["primary_address", "name"]
 
     def clean_primary_address(self) -> str:
         return clean_address(self.cleaned_data["primary_address"])
-
-    def clean_name(self) -> str:
-        return clean_name(self.cleaned_data["name"])
 
 
 class TimeForm(ActionForm):

@@ -81,7 +81,7 @@ PLACES = [
         _("What holds for one account, and why; creating, suspending, moving one; app passwords"),
         _(
             "user person people allowed not yet express cohort apply now why suspend block restore "
-            "move another unit create new add invite app password revoke lost laptop"
+            "move another unit create new add invite app password revoke lost laptop alias rename"
         ),
         "console:accounts",
         (Privilege.MAIL_SETTINGS, Privilege.USERS),

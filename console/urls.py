@@ -98,6 +98,16 @@ urlpatterns = [
         directory_views.account_app_passwords,
         name="account_app_passwords",
     ),
+    path(
+        "accounts/<uuid:account_id>/aliases/",
+        directory_views.account_aliases,
+        name="account_aliases",
+    ),
+    path(
+        "accounts/<uuid:account_id>/rename/",
+        directory_views.account_rename,
+        name="account_rename",
+    ),
     path("accounts/<uuid:account_id>/move/", directory_views.account_move, name="account_move"),
     path("units/", directory_views.unit, name="units"),
     path("units/<int:unit_id>/", directory_views.unit, name="unit"),

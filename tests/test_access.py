@@ -157,6 +157,14 @@ TABLE = {
     "console/accounts/<uuid:account_id>/app-passwords/": Row(
         account_managers(200), account_managers("/console/accounts/"), {"revoke": "APP_PASSWORD"}
     ),
+    "console/accounts/<uuid:account_id>/aliases/": Row(
+        account_managers(200),
+        account_managers("/console/accounts/"),
+        {"address": "tanaka@yourdomain.com"},
+    ),
+    "console/accounts/<uuid:account_id>/rename/": Row(
+        account_managers(200), account_managers("/console/accounts/"), {"name": "Yuki Sato"}
+    ),
     # Its owner has a password.
     "console/accounts/<uuid:account_id>/mail-link/": Row(
         account_managers(200), account_managers(409)
@@ -506,10 +514,11 @@ def test_who_manages_accounts_reaches_down_neither_beside_nor_above(
     person = stranger if name == "support_unit" else owner
     User.objects.filter(pk=person.pk).update(unit=unit, password="!")
     world.values |= {"unit_id": unit.pk, "account_id": person.pk, "OWNER_UNIT": unit.pk}
-    data = {"unit_id": unit.pk, "to": organisation.sales.pk}
+    data = {"unit_id": unit.pk, "to": organisation.sales.pk, "name": "New"}
+    data["address"] = "new@yourdomain.com"
     opened = opened_to("users_admin")
     routes = [route for route in opened if "account_id" in route or "<int:unit_id>" in route]
-    assert len(routes) == 8
+    assert len(routes) == 10
     for route in routes:
         url = world.url(route)
         assert answer(client, users_admin, "get", url) == (200 if REACH[name] else 404), url

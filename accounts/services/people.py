@@ -49,6 +49,8 @@ def rename_user(*, actor: Actor, user: User, name: str) -> None:
     with transaction.atomic():
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         demand_account(actor, user)
+        if user.name == name:
+            return
         old, user.name = user.name, name
         user.save(update_fields=["name"])
         record_event(

@@ -99,7 +99,7 @@ def test_with_each_privilege_in_another_unit_each_account_shows_what_is_for_thes
     assert "Guardrails" not in words_of(client.get(page_of(owner)))
     response = client.get(page_of(stranger))
     assert "Guardrails" in words_of(response)
-    assert "Moving and suspending it takes the privilege “Users”" in words_of(response)
+    assert "Changing it takes the privilege “Users”" in words_of(response)
     assert client.get(page_of(stranger, SUSPEND)).status_code == 404
 
 
@@ -150,7 +150,7 @@ def test_an_account_with_a_role_is_left_to_super_administrators(
 ) -> None:
     client.force_login(users_admin)
     response = client.get(page_of(unit_admin))
-    assert "only a super administrator can move or suspend it" in words_of(response)
+    assert "only a super administrator can change it" in words_of(response)
     for name in (SUSPEND, MOVE):
         url = page_of(unit_admin, name)
         assert url not in response.content.decode()

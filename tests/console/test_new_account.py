@@ -40,6 +40,7 @@ def test_an_account_is_created_and_its_owner_chooses_the_password(
     user = User.objects.get(primary_address=ADDRESS)
     assert (user.name, user.unit_id) == ("Mika Sato", organisation.partner_desk.pk)
     assert not user.has_usable_password()
+    assert "no password is chosen yet" in words
     [sent] = mailoutbox
     assert sent.to == [ADDRESS]
     link = re.search(r"https?://[^/\s]+(/password/reset/\S+)", sent.body)[1]
