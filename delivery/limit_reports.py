@@ -50,13 +50,8 @@ def _mail(report: LimitReport) -> None:
     context = {
         "report": report,
         "account": account,
-        "link": settings.BASE_URL + reverse("admin:accounts_user_change", args=[account.pk]),
-        "may_suspend": True,
+        "link": settings.BASE_URL + reverse("console:account", args=[account.pk]),
     }
     mail_super_administrators("delivery/mail/limit", context)
-    # These have no way into /support/, where accounts are suspended.
-    link = settings.BASE_URL + reverse("console:account", args=[account.pk])
     delegated = administrators_of(account, Privilege.USERS)
-    mail_administrators(
-        "delivery/mail/limit", delegated, context | {"link": link, "may_suspend": False}
-    )
+    mail_administrators("delivery/mail/limit", delegated, context | {"is_delegated": True})
