@@ -235,7 +235,10 @@ class AppliedPolicy(models.Model):
     """
 
     cohort = models.SmallIntegerField()
-    unit = models.ForeignKey(OrgUnit, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # Whoever writes a row holds its unit: see apply_waves.
+    unit = models.ForeignKey(
+        OrgUnit, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
     setting = models.CharField(max_length=40, choices=Setting.choices)
     value = models.JSONField(null=True)
     version = models.PositiveIntegerField()

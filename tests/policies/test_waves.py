@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import OrgUnit, User
 from accounts.services.audit import SYSTEM
-from accounts.services.directory import create_unit
+from accounts.services.directory import create_unit, delete_unit
 from policies.models import AppliedPolicy
 from policies.services import apply_waves, change_progress, start_due_changes
 from tests.console.rows import create_units
@@ -199,6 +199,35 @@ def test_waves_of_a_unit_that_is_gone_end_quietly(super_admin, organisation):
     saved = save(super_admin, unit, ON)
     OrgUnit.objects.get(pk=unit.pk).delete()
     assert all(apply_all(saved))
+    assert not AppliedPolicy.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", ["the wave", "the deletion"])
+def test_a_wave_and_the_deletion_of_its_unit_wait_for_each_other(super_admin, organisation, first):
+    """Whichever comes second, nothing is applied to a unit that is gone."""
+    unit = create_unit(actor=SYSTEM, name="Short-lived", parent=organisation.sales)
+    wave = make_due(change=save(super_admin, unit, ON)).first()
+    steps = [lambda: apply_wave(wave.pk), lambda: delete_unit(actor=SYSTEM, unit=unit)]
+    if first == "the deletion":
+        steps.reverse()
+    faults = []
+
+    def come_second():
+        try:
+            steps[1]()
+        except Exception as fault:
+            faults.append(fault)
+        connection.close()
+
+    coming = threading.Thread(target=come_second)
+    with transaction.atomic():
+        steps[0]()
+        coming.start()
+        wait_until_somebody_waits()
+    coming.join()
+    assert not faults
+    assert not OrgUnit.objects.filter(pk=unit.pk).exists()
     assert not AppliedPolicy.objects.exists()
 
 
