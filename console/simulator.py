@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.templatetags.clock import clock_time
+from console.simulated_time import When
 from delivery.explain import RouteWords, attempt_words, route_words
 from delivery.headers import complete_header, write_header
 from delivery.ladder import Rung, ladder
@@ -20,7 +21,7 @@ from delivery.routing import (
     Rule,
     decide,
 )
-from delivery.services import load_account, load_settings
+from delivery.services import load_account, load_settings, settings_of
 from sendas.models import SendAs, SmtpMsa
 from smtp.header import HeaderBlock
 
@@ -49,22 +50,27 @@ class Decision(NamedTuple):
     reply: str
 
 
-def simulate(user: User, address: str) -> Decision:
-    """What the decision says now of a message of the account from that address.
+def simulate(user: User, address: str, when: When | None = None) -> Decision:
+    """What the decision says of a message of the account from that address: now, or `when`.
 
     What is written comes from the functions that write it in a real message, out of a small sample.
     """
-    account, settings = load_account(user), load_settings(user)
+    account = load_account(user)
+    if when:
+        account = replace(account, cohort=when.moment.cohort)
+    settings = settings_of(when.moment) if when else load_settings(user)
     answer = decide(account, address, settings)
     explanation = answer.explanation.as_json()
+    # A guardrail's explanation names the unit that set that.
+    policy = explanation | {"deciding_unit": settings.deciding_unit, "version": settings.version}
     other, caption = _other(account, address, settings, answer)
-    written = [(answer, _("now"))]
+    written = [(answer, _("at that time") if when else _("now"))]
     if _differ(answer, other):
         written.append((other, caption))
     return Decision(
         words=route_words(account, address, answer),
         rungs=ladder(explanation, _details(user, address, answer)),
-        trail=policy_trail(explanation),
+        trail=when.trail(policy) if when else policy_trail(policy),
         written=[
             _written(user, address, route, route_words(account, address, route), caption)
             for route, caption in written

@@ -1,6 +1,6 @@
 """The simulator, and the page of each message: both show a decision step by step."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -14,13 +14,14 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from console.access import AdminRequest, administered_accounts
+from console.simulated_time import When, past, planned
 from console.simulator import Decision, explain_delivery, simulate
+from delivery.explain import attempt_words
 from delivery.models import Delivery
-from policies.services import database_now
+from policies.services import FURTHEST, database_now
 from smtp.address import AddressError, normalise_address
 
 MESSAGES_SHOWN = 10
-MINUTE = timedelta(minutes=1)  # as exactly as a browser's field asks for a time
 
 
 class SimulatorForm(forms.Form):
@@ -69,13 +70,8 @@ class SimulatorForm(forms.Form):
 
     def clean_at(self) -> datetime | None:
         at: datetime | None = self.cleaned_data["at"]
-        if at and at > database_now():
-            raise forms.ValidationError(
-                _(
-                    "That time is still to come. Leave it empty for now; the account's page tells "
-                    "what is on its way."
-                )
-            )
+        if at and at > database_now() + FURTHEST:
+            raise forms.ValidationError(_("That is more than a year away. Choose an earlier time."))
         return at
 
 
@@ -85,11 +81,17 @@ def simulator_page(request: AdminRequest) -> HttpResponse:
     if form.is_valid():
         user, at = form.cleaned_data["account"], form.cleaned_data["at"]
         address = form.cleaned_data["sender"] or user.primary_address
-        context |= {"account": user, "address": address, "at": at, "messages_of": _handed_in(user)}
-        if at is None:
-            context |= shown_decision(simulate(user, address))
-        elif delivery := _last_before(user, address, at):
-            context |= {"delivery": delivery, **shown_decision(explain_delivery(delivery))}
+        when = _when(user, address, at) if at else None
+        context |= {
+            "account": user,
+            "address": address,
+            "at": at,
+            "when": when,
+            "messages_of": _handed_in(user),
+            **shown_decision(simulate(user, address, when)),
+        }
+        if when and when.is_past:
+            context |= _logged(user, address, when)
     return render(request, "console/simulator.html", context)
 
 
@@ -120,9 +122,14 @@ def _handed_in(user: User) -> QuerySet[Delivery]:
     return Delivery.objects.filter(account=user).order_by("-created_at")[:MESSAGES_SHOWN]
 
 
-def _last_before(user: User, address: str, at: datetime) -> Delivery | None:
-    """The last message that the account handed in from that address until that minute's end."""
+def _when(user: User, address: str, at: datetime) -> When:
+    return planned(user, at) if at > database_now() else past(user, address, at)
+
+
+def _logged(user: User, address: str, when: When) -> dict[str, Any]:
+    """The last message that the account handed in from that address until then."""
     handed_in = Delivery.objects.filter(
-        account=user, from_address=address, created_at__lt=at + MINUTE
+        account=user, from_address=address, created_at__lt=when.until
     )
-    return handed_in.order_by("-created_at").first()
+    last = handed_in.order_by("-created_at").first()
+    return {"logged": last, "logged_words": attempt_words(last) if last else None}

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from policies.models import PolicyChange, RolloutWave, Setting
+from policies.services import Arrival
 
 
 class PolicyTrail(NamedTuple):
@@ -15,6 +16,7 @@ class PolicyTrail(NamedTuple):
 
     `reached_at`: when the change's wave reached the account's cohort. `coming`: the wave of a newer
     change that was saved, but had not reached the cohort then; the decision went by the old rule.
+    `is_planned`: whether `reached_at` is still to come.
     """
 
     allowed: bool
@@ -25,6 +27,7 @@ class PolicyTrail(NamedTuple):
     change: PolicyChange | None
     reached_at: datetime | None
     coming: RolloutWave | None
+    is_planned: bool = False
 
 
 def policy_trail(explanation: Mapping[str, Any], *, before: datetime | None = None) -> PolicyTrail:
@@ -32,15 +35,34 @@ def policy_trail(explanation: Mapping[str, Any], *, before: datetime | None = No
     change = deciding_change(explanation, before=before)
     wave = change.waves.filter(cohort=explanation["cohort"]).first() if change else None
     return PolicyTrail(
-        allowed=explanation["gateways_allowed"],
-        deciding_unit=explanation["deciding_unit"],
-        version=explanation["version"],
-        unit=explanation["unit"],
-        cohort=explanation["cohort"],
+        **_policy(explanation),
         change=change,
         reached_at=wave.applied_at if wave else None,
         coming=_coming_wave(explanation, before or Now()),
     )
+
+
+def planned_trail(
+    explanation: Mapping[str, Any], decider: Arrival | None, *, is_coming: bool
+) -> PolicyTrail:
+    """For an explanation of a time to come, and what decides then. No query."""
+    return PolicyTrail(
+        **_policy(explanation),
+        change=decider.change if decider else None,
+        reached_at=decider.at if decider else None,
+        coming=None,
+        is_planned=is_coming,
+    )
+
+
+def _policy(explanation: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "allowed": explanation["gateways_allowed"],
+        "deciding_unit": explanation["deciding_unit"],
+        "version": explanation["version"],
+        "unit": explanation["unit"],
+        "cohort": explanation["cohort"],
+    }
 
 
 def _coming_wave(explanation: Mapping[str, Any], at: datetime | Now) -> RolloutWave | None:

@@ -3,7 +3,7 @@
 Mail takes another way to the same (delivery/snapshot.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +17,9 @@ from delivery.routing import (
     OutboundGateway,
     OutsideAddress,
 )
+from policies.guardrails import Guardrails
 from policies.models import GatewayFailure, Setting
-from policies.services import applied_guardrails, applied_value
+from policies.services import Effective, Moment, applied_guardrails, applied_value
 from sendas.models import Approval, SendAs, SmtpMsa
 from sendas.upstream import relay
 from smtp.address import split_address
@@ -60,17 +61,28 @@ def _outside(row: SendAs, inside: set[str]) -> OutsideAddress:
 
 def load_settings(user: User) -> AppliedSettings:
     """What is applied to the account's unit and cohort now."""
-    applied = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
-    outbound = applied_value(user.unit.path, user.cohort, Setting.OUTBOUND_GATEWAY)
-    failure = applied_value(user.unit.path, user.cohort, Setting.GATEWAY_FAILURE)
+    path, cohort = user.unit.path, user.cohort
+    return _settings(
+        lambda setting: applied_value(path, cohort, setting), applied_guardrails(path, cohort)
+    )
+
+
+def settings_of(moment: Moment) -> AppliedSettings:
+    """The same of another time; but for the installation's relay, which is today's."""
+    return _settings(moment.effective, moment.guardrails())
+
+
+def _settings(effective: Callable[[str], Effective], guardrails: Guardrails) -> AppliedSettings:
+    applied = effective(Setting.PER_USER_OUTBOUND_GATEWAY)
+    outbound = effective(Setting.OUTBOUND_GATEWAY)
     server, _credential = relay()
     return AppliedSettings(
         gateways_allowed=applied.allowed,
         deciding_unit=applied.unit.name if applied.unit else "",
         version=applied.version,
         relay=server,
-        on_failure=GatewayFailure(failure.value["choice"]),
-        guardrails=applied_guardrails(user.unit.path, user.cohort),
+        on_failure=GatewayFailure(effective(Setting.GATEWAY_FAILURE).value["choice"]),
+        guardrails=guardrails,
         outbound=outbound_gateway(outbound.unit.name if outbound.unit else "", outbound.value),
     )
 

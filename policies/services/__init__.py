@@ -10,6 +10,7 @@ from policies.services.actions import (
     undo,
 )
 from policies.services.changes import (
+    FURTHEST,
     MovedUnitError,
     StalePolicyError,
     UnitGoneError,
@@ -37,6 +38,7 @@ from policies.services.forecast import (
     forecasts,
     forecasts_by_account,
 )
+from policies.services.moments import Arrival, Moment, cohort_at, values_at, values_planned
 from policies.services.starting import start_due_changes
 from policies.services.waves import (
     Progress,
@@ -47,10 +49,13 @@ from policies.services.waves import (
 )
 
 __all__ = [
+    "FURTHEST",
     "LATE",
+    "Arrival",
     "Effective",
     "Forecast",
     "Forecasts",
+    "Moment",
     "MovedUnitError",
     "Progress",
     "StalePolicyError",
@@ -66,6 +71,7 @@ __all__ = [
     "change_policies",
     "change_policy",
     "change_progress",
+    "cohort_at",
     "database_now",
     "forecast",
     "forecasts",
@@ -83,4 +89,6 @@ __all__ = [
     "scheduled_changes",
     "start_due_changes",
     "undo",
+    "values_at",
+    "values_planned",
 ]

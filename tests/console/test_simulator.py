@@ -1,5 +1,6 @@
 """Why a message would go its way, or went it."""
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -7,13 +8,24 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.services.audit import SYSTEM
+from accounts.models import User
+from accounts.services.audit import SYSTEM, Actor, record_event
+from accounts.services.directory import move_unit
 from accounts.services.people import suspend_user
 from delivery.models import Delivery
 from delivery.routing import decide
 from delivery.services import load_account, load_settings
-from policies.models import PolicyChange
-from tests.console.rows import apply_waves, count_queries, save_value, text_of
+from policies.models import PolicyChange, Setting
+from policies.services import pause
+from tests.console.rows import (
+    OFF,
+    ON,
+    OTHER_SETTINGS,
+    apply_waves,
+    count_queries,
+    save_value,
+    text_of,
+)
 from tests.console.test_impact import add_address
 from tests.policies.test_gateway_failure import choose
 
@@ -111,22 +123,124 @@ def test_a_refusal_tells_what_the_mail_program_hears(client, super_admin, owner)
     assert "1 The account is suspended Yes, this decides" in text_of(ask(client, owner))
 
 
-def test_a_past_time_explains_the_last_message_before_it_as_the_log_keeps_it(
+def minute(moment):
+    return timezone.localtime(moment).strftime("%Y-%m-%dT%H:%M")
+
+
+def applied_ago(change, ago):
+    """As if the change had been saved, and its waves applied, that long ago."""
+    apply_waves(change, 13)
+    then = timezone.now() - ago
+    change.waves.update(applied_at=then)
+    PolicyChange.objects.filter(pk=change.pk).update(created_at=then, starts_at=then)
+
+
+def test_a_past_time_takes_the_policy_of_then_and_shows_the_logged_message_beside_it(
     client, super_admin, organisation, owner
 ):
     add_address(owner, OUTSIDE)
-    keep_delivery(owner)
-    apply_waves(save_value(user=super_admin, unit=organisation.sales), 13)
+    delivery = keep_delivery(owner, before=4 * HOUR)
+    change = save_value(user=super_admin, unit=organisation.sales)
+    applied_ago(change, 3 * HOUR)
+    off = save_value(user=super_admin, unit=organisation.sales, value=OFF, based_on=1)
+    applied_ago(off, HOUR)
     client.force_login(super_admin)
-    at = timezone.localtime(timezone.now() - HOUR / 2).strftime("%Y-%m-%dT%H:%M")
-    words = text_of(ask(client, owner, OUTSIDE, at=at))
-    assert "as the log keeps it" in words
-    assert "8 Own servers are off for the account Yes, this decides" in words
-    assert "What was written" in words
-    longer = timezone.localtime(timezone.now() - 2 * HOUR).strftime("%Y-%m-%dT%H:%M")
-    assert "The log has no message from own@partnerdomain.com" in text_of(
-        ask(client, owner, OUTSIDE, at=longer)
+    now = timezone.now()
+    words = text_of(ask(client, owner, OUTSIDE, at=minute(now - 2 * HOUR)))
+    assert f"reached cohort {owner.cohort}, the account’s then" in words
+    assert "unit and its addresses are taken as they are now" in words
+    assert "through smtp.partnerdomain.com" in words
+    assert f"On, decided for Sales, version 1. Change {change.pk}, saved at" in words
+    assert "at that time MAIL FROM &lt;own@partnerdomain.com&gt;" in words
+    assert "The last message from own@partnerdomain.com until then was handed in at" in words
+    assert "by our servers on behalf of user@yourdomain.com Taken by the server" in words
+    html = ask(client, owner, OUTSIDE, at=minute(now - 2 * HOUR)).content.decode()
+    assert reverse("console:message", args=[delivery.pk]) in html
+    before = text_of(ask(client, owner, OUTSIDE, at=minute(now - 5 * HOUR)))
+    assert "Off by default" in before
+    assert "No message from own@partnerdomain.com until then" in before
+    after = text_of(ask(client, owner, OUTSIDE, at=minute(now - HOUR / 2)))
+    assert "Off, decided for Sales, version 2." in after
+
+
+def test_all_settings_of_a_past_time_are_those_of_then(client, super_admin, organisation, owner):
+    add_address(owner, OUTSIDE, works=False)
+    applied_ago(save_value(user=super_admin, unit=organisation.sales), 9 * HOUR)
+    for ago, setting, value in (
+        (6, Setting.GATEWAY_FAILURE, {"choice": "our_servers"}),
+        (4, *OTHER_SETTINGS[1][:2]),
+        (2, Setting.GATEWAY_GUARDRAILS, {"domains": {"allowed": [], "denied": ["*.example"]}}),
+    ):
+        change = save_value(user=super_admin, unit=organisation.sales, setting=setting, value=value)
+        applied_ago(change, ago * HOUR)
+    client.force_login(super_admin)
+
+    def told(hours):
+        return text_of(ask(client, owner, OUTSIDE, at=minute(timezone.now() - hours * HOUR)))
+
+    assert "The mail program hears: smtp.partnerdomain.com no longer accepts" in told(7)
+    assert "lets our servers carry it then" in told(5)
+    assert "outbound gateway of" not in told(5)
+    assert "It leaves by the outbound gateway of Sales." in told(3)
+
+
+def test_what_has_changed_since_a_past_time_is_told(
+    client, super_admin, organisation, owner, colleague, stranger
+):
+    User.objects.filter(pk=owner.pk).update(created_at=timezone.now() - 9 * HOUR)
+    owner.refresh_from_db()
+    add_address(owner, OUTSIDE, works=False)
+    about = {"unit": owner.unit, "account": owner.primary_address}
+    record_event(Actor(owner), "gateway_set", OUTSIDE, **about)
+    record_event(Actor(owner), "gateway_set", "other@partnerdomain.com", **about)
+    record_event(
+        Actor(colleague), "send_as_verified", OUTSIDE, **about | {"account": "colleague@x.example"}
     )
+    move_unit(actor=SYSTEM, unit=organisation.sales, parent=organisation.support_unit)
+    suspend_user(actor=SYSTEM, user=owner)
+    client.force_login(super_admin)
+    words = text_of(ask(client, owner, OUTSIDE, at=minute(timezone.now() - HOUR)))
+    told = words.partition("so it may have been otherwise:")[2].partition(" Route ")[0]
+    assert sorted(re.findall(r": ([A-Z][a-z ]+[a-z])", told)) == [
+        "Account suspended",
+        "Its own server refused the password",
+        "Own server given to an address",
+        "Unit moved",
+    ]
+    long_ago = text_of(ask(client, owner, OUTSIDE, at=minute(timezone.now() - 10 * HOUR)))
+    assert ": Account created" in long_ago
+    User.objects.filter(pk=stranger.pk).update(created_at=timezone.now() - 9 * HOUR)
+    quiet = text_of(ask(client, stranger, at=minute(timezone.now() - HOUR)))
+    assert "Nothing of them that the history tells has changed since." in quiet
+
+
+def test_a_time_to_come_tells_what_is_planned_if_nothing_else_changes(
+    client, super_admin, organisation, owner
+):
+    User.objects.filter(pk=owner.pk).update(cohort=12)
+    add_address(owner, OUTSIDE)
+    first = save_value(user=super_admin, unit=organisation.sales)
+    now = timezone.now()
+    second = save_value(
+        user=super_admin, unit=organisation.sales, value=OFF, based_on=1, starts_at=now + 5 * HOUR
+    )
+    paused = save_value(user=super_admin, unit=organisation.root)
+    pause(actor=Actor(super_admin), change=paused, based_on=0)
+    client.force_login(super_admin)
+    soon = text_of(ask(client, owner, OUTSIDE, at=minute(now + HOUR / 2)))
+    assert "if nothing else changes" in soon
+    assert "The account is taken to stay in cohort 12." in soon
+    assert "Nothing reaches it until then." in soon
+    assert "Off by default" in soon
+    later = text_of(ask(client, owner, OUTSIDE, at=minute(now + 2 * HOUR)))
+    assert "through smtp.partnerdomain.com" in later
+    assert f"Change {first.pk}, Per-user outbound gateways, Sales" in later
+    assert "; it is to reach cohort 12 at" in later
+    assert f"Paused, so not counted: Change {paused.pk}" in later
+    assert "What the log has" not in later
+    last = text_of(ask(client, owner, OUTSIDE, at=minute(now + 6 * HOUR)))
+    assert f"Off, decided for Sales, version 2. Change {second.pk}, saved at" in last
+    assert "by our servers on behalf of user@yourdomain.com" in last
 
 
 @pytest.mark.parametrize(
@@ -136,7 +250,8 @@ def test_a_past_time_explains_the_last_message_before_it_as_the_log_keeps_it(
         ({"account": "nobody@yourdomain.com"}, "No account that you administer has this"),
         ({"sender": "no address"}, "That is no address"),
         ({"at": "soon"}, "Write a date and a time"),
-        ({"at": "2999-01-01T10:00"}, "That time is still to come."),
+        ({"at": "2999-01-01T10:00"}, "That is more than a year away."),
+        ({"at": "9999-12-31T23:59"}, "That is more than a year away."),
     ],
 )
 def test_bad_input_says_what_to_do_and_is_kept(client, super_admin, owner, query, text):
@@ -223,12 +338,24 @@ def test_the_account_leads_here_and_here_leads_to_its_addresses_and_messages(
     assert reverse("console:message", args=[delivery.pk]) in html
 
 
-def test_the_number_of_queries_does_not_depend_on_addresses_or_messages(client, super_admin, owner):
+def test_the_number_of_queries_does_not_depend_on_addresses_messages_or_changes(
+    client, super_admin, organisation, owner
+):
     client.force_login(super_admin)
-    counts = set()
+    counts, version = set(), 0
     for letter in "ab":
         for number in range(10):
             add_address(owner, f"{letter}{number}@partnerdomain.com")
             keep_delivery(owner, f"{letter}{number}@partnerdomain.com")
-        counts.add(count_queries(lambda: ask(client, owner)))
+            save_value(
+                user=super_admin,
+                unit=organisation.sales,
+                value=OFF if number % 2 else ON,
+                based_on=version,
+            )
+            version += 1
+        at = [{}, {"at": minute(timezone.now() - HOUR)}, {"at": minute(timezone.now() + HOUR)}]
+        counts.add(
+            tuple(count_queries(lambda when=when: ask(client, owner, **when)) for when in at)
+        )
     assert len(counts) == 1

@@ -42,6 +42,13 @@ def let_pass(span):
     RolloutWave.objects.update(due_at=F("due_at") - span, paused_at=F("paused_at") - span)
 
 
+def clock():
+    """It goes on within a transaction, as the times do at which waves are applied."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]
+
+
 def apply_wave(wave_id):
     """One alone; whether there was something to do."""
     return apply_waves([wave_id]) == 1

@@ -45,9 +45,11 @@ from policies.services import (
     rollout_state,
     start_due_changes,
     undo,
+    values_at,
+    values_planned,
 )
 from tests.policies.reference import Reference
-from tests.policies.rows import apply_wave
+from tests.policies.rows import apply_wave, clock
 
 STEP = 300  # seconds between the waves of two cohorts
 WINDOW = STEP * 11 * 4 // 3  # 11 steps fill three quarters of it
@@ -81,6 +83,7 @@ CLOCKS = [
     ("policies_rolloutwave", "paused_at"),
 ]
 PLACES = ("desk", "corner", "night")
+PAST_LOOKED_AT = 3
 
 units = st.sampled_from(list(TREE))
 # Few, so that changes meet.
@@ -103,10 +106,17 @@ class Allowed:
     def as_json(value):
         return {"allowed": value}
 
-    @staticmethod
-    def told(user):
+    @classmethod
+    def told(cls, path, cohort):
         """The value, the unit that decided it and the version it came with."""
-        effective = applied_value(user.unit.path, user.cohort, Setting.PER_USER_OUTBOUND_GATEWAY)
+        return cls.in_short(applied_value(path, cohort, cls.setting))
+
+    @classmethod
+    def told_of(cls, moment):
+        return cls.in_short(moment.effective(cls.setting))
+
+    @staticmethod
+    def in_short(effective):
         unit = effective.unit.name if effective.unit else None
         return effective.allowed, unit, effective.version
 
@@ -120,9 +130,16 @@ class NeedsApproval:
     def as_json(value):
         return {"approval": {"needed": value}}
 
+    @classmethod
+    def told(cls, path, cohort):
+        return cls.in_short(applied_guardrails(path, cohort))
+
+    @classmethod
+    def told_of(cls, moment):
+        return cls.in_short(moment.guardrails())
+
     @staticmethod
-    def told(user):
-        guardrails = applied_guardrails(user.unit.path, user.cohort)
+    def in_short(guardrails):
         unit, version = guardrails.decider(Guardrail.APPROVAL)
         return guardrails.needs_approval, unit or None, version
 
@@ -136,6 +153,7 @@ class Rollout(RuleBasedStateMachine):
         self.example.__enter__()
         self.reference = Reference(STEP, ALL_COHORTS)
         self.reference.parent = dict(TREE)
+        self.seen = []  # times, each with what was told of places and cohorts
         self.ids = dict(OrgUnit.objects.values_list("name", "pk"))
         self.administrator = Actor(User.objects.get(name="administrator"))
         for user in User.objects.exclude(name="administrator").select_related("unit"):
@@ -146,8 +164,18 @@ class Rollout(RuleBasedStateMachine):
         self.about = about
 
     def teardown(self):
-        transaction.set_rollback(True)
-        self.example.__exit__(None, None, None)
+        try:
+            self.the_past_is_told_as_it_was()
+        finally:
+            transaction.set_rollback(True)
+            self.example.__exit__(None, None, None)
+
+    def the_past_is_told_as_it_was(self):
+        for at, told in self.seen[:: max(len(self.seen) // PAST_LOOKED_AT, 1)]:
+            assert told == {
+                (path, cohort): self.about.told_of(values_at(path, cohort, at))
+                for path, cohort in told
+            }
 
     def unit(self, name):
         return OrgUnit.objects.get(pk=self.ids[name])
@@ -213,6 +241,18 @@ class Rollout(RuleBasedStateMachine):
                 for cohort in ALL_COHORTS:
                     self.reference.wave(unit, change, cohort)
         self.reference.let_guests_return()
+
+    @rule(halves=st.sampled_from([1, 2, 5]), account=accounts)
+    def see_what_was_foreseen(self, halves, account):
+        """With a sweep for each half step, as in life: what starts ends what has not come yet."""
+        user = User.objects.select_related("unit").get(name=account)
+        place = user.unit.path, user.cohort
+        at = self.moment(halves * STEP // 2)
+        foreseen = self.about.told_of(values_planned(*place, at))
+        self.sweep()
+        for _half in range(halves):
+            self.let_time_pass(1, swept=True)
+        assert self.about.told(*place) == foreseen
 
     def draw_change(self, data):
         unit = data.draw(st.sampled_from(list(self.reference.changes)))
@@ -293,6 +333,7 @@ class Rollout(RuleBasedStateMachine):
         if unit != "top" and parent not in self.reference.below(unit):
             move_unit(actor=SYSTEM, unit=self.unit(unit), parent=self.unit(parent))
             self.reference.parent[unit] = parent
+            self.seen.clear()  # the past is asked of the tree as it is
 
     @rule(account=accounts, unit=units)
     def move_an_account(self, account, unit):
@@ -302,7 +343,10 @@ class Rollout(RuleBasedStateMachine):
     @invariant()
     def everybody_has_what_the_reference_says(self):
         users = User.objects.exclude(name="administrator").select_related("unit")
-        has = {user.name: self.about.told(user) for user in users}
+        has = {user.name: self.about.told(user.unit.path, user.cohort) for user in users}
+        self.seen.append(
+            (clock(), {(user.unit.path, user.cohort): has[user.name] for user in users})
+        )
         assert has == {name: self.reference.value(name) for name in has}
         assert len(has) == len(PLACES) * len(COHORTS)
 
