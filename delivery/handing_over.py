@@ -1,6 +1,5 @@
 """Handing over one message of a mail program: its content as it comes, then the dot or not."""
 
-import asyncio
 from asyncio import shield
 from collections.abc import Awaitable
 from typing import NamedTuple, Protocol
@@ -62,8 +61,7 @@ class Sender(Protocol):
 class HandingOver:
     """The sink of one message: header first, then the body as it comes, then the dot or not.
 
-    Where `carrier` is a OneFlight, everything leaves in the moment of the dot; until then the
-    recipients may still be being counted.
+    Where `carrier` is a OneFlight, everything leaves in the moment of the dot.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class HandingOver:
         way: Way,
         carrier: Connection | OneFlight,
         steps: Steps,
-        counted: Taken | asyncio.Future[Taken | Reply],
+        taken: Taken,
     ) -> None:
         self._relay = relay
         self._submission = submission
@@ -83,7 +81,7 @@ class HandingOver:
         self._route = way.route
         self._carrier = carrier
         self._steps = steps
-        self._counted = counted
+        self._taken = taken
         self._size = 0
         self._dot_sent = False
         self._ended = False
@@ -113,39 +111,21 @@ class HandingOver:
 
     async def write(self, chunk: bytes) -> Reply | None:
         self._size += len(chunk)
-        carrier = self._carrier
-        # No server is asked for too many recipients, and that one would be now.
-        if isinstance(carrier, OneFlight) and carrier.overflows(chunk):
-            refused = await self._refused_as_too_many()
-            if refused:
-                return refused
         return await self._try(self._carrier.write(chunk))
 
     async def finish(self) -> Reply:
         """The final dot: only if the log has the message and the decision is still the same."""
         self._steps.end("content")
+        if isinstance(self._carrier, OneFlight) and (
+            failed := await self._try(self._carrier.settle())
+        ):
+            return failed
         # Shielded, for the outcome is written to the row even when the service is stopped here.
         committed = self._record.committed
         if not (committed.result() if committed.done() else await shield(committed)):
             return self._end(AWAY)
         self._steps.end("log")
-        if refused := await self._refused_as_too_many():
-            return refused
-        carrier = self._carrier
-        failed = await self._try(carrier.settle()) if isinstance(carrier, OneFlight) else None
-        return failed or await self._send()
-
-    async def _refused_as_too_many(self) -> Reply | None:
-        if isinstance(self._counted, Taken):
-            return None
-        try:
-            counted = await shield(self._counted)
-        except (AwayError, DatabaseError, TimeoutError):
-            return self._end(AWAY)
-        if isinstance(counted, Reply):
-            return self._end(counted)
-        self._counted = counted
-        return None
+        return await self._send()
 
     async def _send(self) -> Reply:
         try:
@@ -215,16 +195,5 @@ class HandingOver:
                 self._record, state=state, reply=reply, size=self._size, times=self._steps.times
             )
             if not self._dot_sent:
-                self._give_back()
+                self._relay.limits.give_back(self._taken)
         return reply
-
-    def _give_back(self) -> None:
-        if isinstance(self._counted, Taken):
-            self._relay.limits.give_back(self._counted)
-        else:
-            self._counted.add_done_callback(self._give_back_late)
-
-    def _give_back_late(self, counting: asyncio.Future[Taken | Reply]) -> None:
-        counted = None if counting.cancelled() or counting.exception() else counting.result()
-        if isinstance(counted, Taken):
-            self._relay.limits.give_back(counted)

@@ -4,7 +4,6 @@ Nothing is kept here. The mail program hears 250 only after that server said so;
 chose *hold and retry* for a server that does not work, see delivery/holding.py.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -112,43 +111,25 @@ class Relay:
         self, submission: Submission, message: Message, answer: Route | Refusal, decided: Decided
     ) -> MessageSink | Reply:
         """No server is asked to take a message whose recipients are too many."""
-        recipients = len(message.recipients)
-        counting = self.limits.take(message.user_id, recipients, decided.allowance)
-        if isinstance(answer, Route) and (flight := self._flight(submission, answer)):
-            # Its server hears nothing before the dot, so its row is written meanwhile.
-            submission.trace.route = answer
-            way = Way(answer, decided.generation, flight.envelope.sender)
-            counted = asyncio.ensure_future(counting)
-            sink = HandingOver(self, submission, message, way, flight, Steps(), counted)
-            return await sink.announce()
         try:
-            taken = await counting
+            taken = await self.limits.take(
+                message.user_id, len(message.recipients), decided.allowance
+            )
         except (AwayError, DatabaseError, TimeoutError):
             return AWAY
         if isinstance(taken, Reply):
             return self.refuse(message, answer, taken)
-        opened: MessageSink | Reply | None = None
+        sink: MessageSink | Reply | None = None
         try:
             if isinstance(answer, Route):
-                opened = await self._open(submission, message, answer, decided.generation, taken)
+                sink = await self._open(submission, message, answer, decided.generation, taken)
             else:
                 self.refuse(message, answer, answer.reply)
-                opened = self._hold(submission, message, taken)
+                sink = self._hold(submission, message, taken)
         finally:
-            if opened is None or isinstance(opened, Reply):
+            if sink is None or isinstance(sink, Reply):
                 self.limits.give_back(taken)
-        return opened
-
-    def _flight(self, submission: Submission, route: Route) -> OneFlight | None:
-        # A second way, or a place in the outbox, is for what fails before content has left.
-        if route.instead or route.may_wait:
-            return None
-        return OneFlight.of(
-            self.pools[route.kind],
-            pool_key(route),
-            lambda: self._connect(route),
-            _outgoing(submission, route),
-        )
+        return sink
 
     async def _open(
         self,
@@ -158,6 +139,7 @@ class Relay:
         generation: int,
         taken: Taken,
     ) -> MessageSink | Reply:
+        envelope = submission.envelope
         submission.trace.route = route
         steps = Steps()
 
@@ -166,18 +148,23 @@ class Relay:
             steps.end("connect")
             return connection
 
-        envelope = _outgoing(submission, route)
+        # A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1).
+        sender = route.envelope_sender if envelope.sender else ""
+        outgoing = replace(envelope, sender=sender, smtputf8=submission.needs_smtputf8)
+        pool, key = self.pools[route.kind], pool_key(route)
+        carrier: Connection | OneFlight | None = None
         try:
-            connection = await self.pools[route.kind].start_message(
-                pool_key(route), connect, envelope
-            )
+            # A second way, or a place in the outbox, is for what fails before content has left.
+            if not (route.instead or route.may_wait):
+                carrier = OneFlight.of(pool, key, connect, outgoing)
+            carrier = carrier or await pool.start_message(key, connect, outgoing)
         except SmtpFailure as failure:
             if route.instead and server_is_broken(failure):
                 # The number that the mail program hears belongs to the row of the second way.
                 first = message._replace(number=str(uuid4()))
                 self.refuse(first, route, self.explain(failure, first, route))
                 return await self._open(submission, message, route.instead, generation, taken)
-            await note_doubts(self.database, failure, route, message.user_id, envelope.sender)
+            await note_doubts(self.database, failure, route, message.user_id, sender)
             reply = self.refuse(message, route, self.explain(failure, message, route))
             if route.may_wait and may_pass(failure):
                 return self._hold(submission, message, taken)
@@ -187,8 +174,9 @@ class Relay:
         except (AwayError, DatabaseError, TimeoutError):
             return AWAY
         steps.end("start")
-        way = Way(route, generation, envelope.sender)
-        sink = HandingOver(self, submission, message, way, connection, steps, taken)
+        sink = HandingOver(
+            self, submission, message, Way(route, generation, sender), carrier, steps, taken
+        )
         return await sink.announce()
 
     def _hold(self, submission: Submission, message: Message, taken: Taken) -> MessageSink:
@@ -221,12 +209,6 @@ class Relay:
         address = submission.app_password.user.primary_address
         self.log.refuse(submission.describe(address), None, reply)
         return reply
-
-
-def _outgoing(submission: Submission, route: Route) -> Envelope:
-    """A read receipt keeps its null reverse-path on every route (RFC 3798 section 2.1)."""
-    sender = route.envelope_sender if submission.envelope.sender else ""
-    return replace(submission.envelope, sender=sender, smtputf8=submission.needs_smtputf8)
 
 
 def _check_resent(header: HeaderBlock, account: AccountSnapshot, *, smtputf8: bool) -> Reply | None:

@@ -32,10 +32,10 @@ class OneFlight:
         envelope: Envelope,
     ) -> None:
         self.connection = connection
-        self.envelope = envelope
         self._pool = pool
         self._key = key
         self._open_connection = open_connection
+        self._envelope = envelope
         self._content: list[bytes] = []
         self._size = 0
         self._by_data = False
@@ -64,15 +64,10 @@ class OneFlight:
         if self._by_data:
             await self.connection.write(chunk)
             return
-        is_too_much = self.overflows(chunk)
         self._content.append(chunk)
         self._size += len(chunk)
-        if is_too_much:
+        if self._size > LARGEST:
             await self.start()
-
-    def overflows(self, chunk: bytes) -> bool:
-        """Whether `write` will start the message by DATA, for this makes it too large."""
-        return not self._by_data and self._size + len(chunk) > LARGEST
 
     async def settle(self) -> None:
         """All content has come: start by DATA if the connection is no longer warm.
@@ -86,7 +81,7 @@ class OneFlight:
         """As `Connection.finish`; also raises what `Connection.start_message` does."""
         if self._by_data:
             return await self.connection.finish()
-        return await self.connection.send_whole(self.envelope, b"".join(self._content))
+        return await self.connection.send_whole(self._envelope, b"".join(self._content))
 
     def may_start_again(self, failure: SmtpFailure) -> bool:
         """Whether the server only meant to end this connection (RFC 5321 3.8): nothing was sent."""
@@ -98,7 +93,7 @@ class OneFlight:
         self._by_data = True
         self._pool.release(self._key, self.connection)
         self.connection = await self._pool.start_message(
-            self._key, self._open_connection, self.envelope
+            self._key, self._open_connection, self._envelope
         )
         for chunk in self._content:
             await self.connection.write(chunk)
