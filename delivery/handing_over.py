@@ -116,16 +116,14 @@ class HandingOver:
     async def finish(self) -> Reply:
         """The final dot: only if the log has the message and the decision is still the same."""
         self._steps.end("content")
-        if isinstance(self._carrier, OneFlight) and (
-            failed := await self._try(self._carrier.settle())
-        ):
-            return failed
         # Shielded, for the outcome is written to the row even when the service is stopped here.
         committed = self._record.committed
         if not (committed.result() if committed.done() else await shield(committed)):
             return self._end(AWAY)
         self._steps.end("log")
-        return await self._send()
+        carrier = self._carrier
+        failed = await self._try(carrier.settle()) if isinstance(carrier, OneFlight) else None
+        return failed or await self._send()
 
     async def _send(self) -> Reply:
         try:
@@ -188,9 +186,10 @@ class HandingOver:
             self._ended = True
             carrier = self._carrier
             connection = carrier.connection if isinstance(carrier, OneFlight) else carrier
-            if state != Delivery.State.DELIVERED:
-                connection.abort()
-            self._relay.release(self._route, connection)
+            if connection:
+                if state != Delivery.State.DELIVERED:
+                    connection.abort()
+                self._relay.release(self._route, connection)
             self._relay.log.finish(
                 self._record, state=state, reply=reply, size=self._size, times=self._steps.times
             )

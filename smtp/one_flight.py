@@ -18,32 +18,25 @@ LARGEST = 65_536  # octets of content; more is sent as it comes, and never held
 
 
 class OneFlight:
-    """Collects the content; becomes a message by DATA where it turns out not to fit.
-
-    `connection` is the one to be released afterwards; starting by DATA may take another.
-    """
+    """Collects the content; becomes a message by DATA where it turns out not to fit."""
 
     def __init__(
         self,
         pool: ConnectionPool,
         key: Hashable,
         open_connection: Opener,
-        connection: Connection,
+        warm: Connection,
         envelope: Envelope,
     ) -> None:
-        self.connection = connection
+        self.tls_version = warm.tls_version
         self._pool = pool
         self._key = key
         self._open_connection = open_connection
+        self._warm: Connection | None = warm
+        self._started: Connection | None = None
         self._envelope = envelope
         self._content: list[bytes] = []
         self._size = 0
-        self._by_data = False
-
-    @property
-    def tls_version(self) -> str | None:
-        """As `Connection.tls_version`."""
-        return self.connection.tls_version
 
     @classmethod
     def of(
@@ -56,13 +49,18 @@ class OneFlight:
         """None where the message or the server is not made for it, or no connection is warm."""
         if len(envelope.recipients) > 1 or (envelope.size or 0) > LARGEST:
             return None
-        connection = pool.take_warm(key)
-        return cls(pool, key, open_connection, connection, envelope) if connection else None
+        warm = pool.take_warm(key)
+        return cls(pool, key, open_connection, warm, envelope) if warm else None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The one to be released afterwards; None while, or since, starting by DATA failed."""
+        return self._started or self._warm
 
     async def write(self, chunk: bytes) -> None:
         """As `Connection.write`."""
-        if self._by_data:
-            await self.connection.write(chunk)
+        if self._started:
+            await self._started.write(chunk)
             return
         self._content.append(chunk)
         self._size += len(chunk)
@@ -74,27 +72,31 @@ class OneFlight:
 
         Behind this, `finish` sends what cannot be taken back without waiting for anything.
         """
-        if not self._by_data and not self.connection.is_warm:
+        if self._warm and not self._warm.is_warm:
             await self.start()
 
     async def finish(self) -> Reply:
         """As `Connection.finish`; also raises what `Connection.start_message` does."""
-        if self._by_data:
-            return await self.connection.finish()
-        return await self.connection.send_whole(self._envelope, b"".join(self._content))
+        if self._warm:
+            return await self._warm.send_whole(self._envelope, b"".join(self._content))
+        if self._started:
+            return await self._started.finish()
+        raise RuntimeError("no message has been started")
 
     def may_start_again(self, failure: SmtpFailure) -> bool:
         """Whether the server only meant to end this connection (RFC 5321 3.8): nothing was sent."""
         ended = failure.reply is not None and failure.reply.code == 421
-        return not self._by_data and ended and failure.step is Step.MAIL
+        return bool(self._warm) and ended and failure.step is Step.MAIL
 
     async def start(self) -> None:
         """Go on by DATA, on whatever connection the pool gives. Raises as its `start_message`."""
-        self._by_data = True
-        self._pool.release(self._key, self.connection)
-        self.connection = await self._pool.start_message(
+        if self._warm:
+            # From here on it is the next message's.
+            self._pool.release(self._key, self._warm)
+            self._warm = None
+        self._started = await self._pool.start_message(
             self._key, self._open_connection, self._envelope
         )
         for chunk in self._content:
-            await self.connection.write(chunk)
+            await self._started.write(chunk)
         self._content.clear()

@@ -53,7 +53,7 @@ class Flights:
     """A pool whose first message has gone by DATA, so that its connection is warm."""
 
     def __init__(self, theatre: Theatre, authority: Authority, warm: float) -> None:
-        self.pool = ConnectionPool()
+        self.pool = ConnectionPool(per_key=1, wait=0.2)
         self.open = opener(theatre, authority, warm)
 
     async def warm_up(self) -> "Flights":
@@ -62,6 +62,10 @@ class Flights:
         assert (await connection.finish()).code == 250
         self.pool.release("one", connection)
         return self
+
+    def release(self, flight: OneFlight) -> None:
+        assert flight.connection
+        self.pool.release("one", flight.connection)
 
     def flight(self, envelope: Envelope = ENVELOPE) -> OneFlight | None:
         return OneFlight.of(self.pool, "one", self.open, envelope)
@@ -87,7 +91,7 @@ def test_everything_leaves_before_anything_is_answered(run: Run, authority: Auth
                 await flight.write(content[9:])
                 await flight.settle()
                 assert str(await flight.finish()) == "250 taken"
-                flights.pool.release("one", flight.connection)
+                flights.release(flight)
             await flights.pool.close()
             assert len(theatre.stages) == 1
 
@@ -142,6 +146,7 @@ def test_what_a_server_answers_is_told_apart(
             assert (failure.kind, failure.step) == (kind, step)
             assert (failure.reply.code if failure.reply else None) == code
             assert flight.may_start_again(failure) is (code == 421)
+            assert flight.connection
             assert not flight.connection.reusable
             assert len(theatre.stages) == 1
 
@@ -221,11 +226,51 @@ def test_what_does_not_fit_goes_by_data_whole(run: Run, authority: Authority, re
                 await flight.start()
             assert (await flight.finish()).code == 250
             assert len(theatre.stages) == 1 + (reason == "connection ended")
-            flights.pool.release("one", flight.connection)
+            flights.release(flight)
             await flights.pool.close()
 
     run(dialogue())
     assert seen == [content]
+
+
+def test_what_can_not_be_started_either_gives_its_place_back_once(
+    run: Run, authority: Authority
+) -> None:
+    async def ends(stage: Stage) -> None:
+        await stage.hello(*OFFERED)
+        await by_data(stage)
+        await by_chunk(stage, "421 4.7.0 so many and no more")
+
+    async def is_full(stage: Stage) -> None:
+        stage.say("421 4.3.2 come again")
+
+    async def takes(stage: Stage) -> None:
+        await stage.hello(*OFFERED)
+        await by_data(stage)
+        await stage.rest()
+
+    async def dialogue() -> None:
+        async with playing(ends, is_full, takes) as theatre:
+            flights = await Flights(theatre, authority, 5.0).warm_up()
+            flight = flights.flight()
+            assert flight
+            await flight.write(HEADER)
+            with pytest.raises(SmtpFailure):
+                await flight.finish()
+            with pytest.raises(SmtpFailure) as caught:
+                await flight.start()
+            assert caught.value.step is Step.GREETING
+            assert flight.connection is None
+            await flights.warm_up()
+            with pytest.raises(SmtpFailure) as caught:  # there is one place and no more
+                await asyncio.gather(
+                    flights.pool.acquire("one", flights.open),
+                    flights.pool.acquire("one", flights.open),
+                )
+            assert caught.value.step is Step.POOL
+            await flights.pool.close()
+
+    run(dialogue())
 
 
 @pytest.mark.parametrize(
