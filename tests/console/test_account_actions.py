@@ -197,7 +197,7 @@ def test_before_a_move_the_page_says_what_takes_effect_at_once(
         "an own server send through it from then on."
     )
     assert gateways in words
-    assert re.search(rf"Setting Servers Now all on its way: {told} by \S+ After the move", words)
+    assert re.search(rf"Setting Servers Now all on its way: {told} by .+? After the move", words)
     data = {**hidden(response), "reason": "New job"}
     moved = client.post(page_of(owner, MOVE), data, follow=True)
     assert "user@yourdomain.com is in Sales now." in words_of(moved)
