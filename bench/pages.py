@@ -170,14 +170,23 @@ def measure_own(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def preview(client: Client, root: OrgUnit, rounds: int) -> list[dict[str, Any]]:
-    """What *On* at the root would change, while nothing is set: it reaches every account."""
+    """What values at the root would change, while nothing is set: they reach every account."""
     card = reverse("console:mail_advanced", args=[root.pk])
     lists = reverse("console:mail_impact", args=[root.pk]) + "?value=on&list="
     typed = {"allowed": "on", "based_on": "0", "see": "changes"}
+    failure = reverse("console:failure", args=[root.pk])
+    held = {"on_failure": "hold", "based_on": "0", "see": "changes"}
+    outbound = reverse("console:outbound", args=[root.pk])
+    relayed = {
+        "use": "own", "host": "relay.example", "port": "587", "security_mode": "starttls",
+        "based_on": "0", "see": "changes",
+    }  # fmt: skip
     return [
         measure(client, "impact preview at the root", card, rounds, typed),
         measure(client, "impact, list of accounts", lists + "accounts", rounds),
         measure(client, "impact, list of addresses", lists + "stopped", rounds),
+        measure(client, "impact of a choice on failure", failure, rounds, held),
+        measure(client, "impact of an outbound gateway", outbound, rounds, relayed),
     ]
 
 

@@ -16,7 +16,8 @@ from accounts.models import OrgUnit
 from accounts.requests import actor_of
 from console.access import AdminRequest, read_rights_again
 from console.forms import GatewayForm
-from console.impact import Impact, load_impact
+from console.impact import Impact
+from console.impact_loading import load_impact
 from console.impact_page import shown_impact
 from console.kept_form import kept_form, notice_of_lost, unknown_unit
 from console.other_settings import other_settings

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from django.utils.translation import gettext_lazy, ngettext
 
 from console.impact import Impact
+from console.unit_setting import GATEWAY
 from delivery.route_changes import Turn
+from policies.models import Setting
 
 ACCOUNTS, OUTBOX = "accounts", "outbox"
 OURS, OWN, NOBODY = "default", "gateway", "stopped"
@@ -66,6 +68,48 @@ TURNS = {
         NOBODY,
         OURS,
     ),
+    Turn.OTHER_SERVER: Turning(
+        lambda count: ngettext(
+            "outside address changes route: its mail leaves by the other outbound gateway, still "
+            "“on behalf of”",
+            "outside addresses change route: their mail leaves by the other outbound gateway, "
+            "still “on behalf of”",
+            count,
+        )
+    ),
+    Turn.WAITS_INSTEAD: Turning(
+        lambda count: ngettext(
+            "address’s mail then waits instead of being refused: the password for its own server "
+            "does not work",
+            "addresses’ mail then waits instead of being refused: the passwords for their own "
+            "servers do not work",
+            count,
+        ),
+        NOBODY,
+        NOBODY,
+    ),
+    Turn.REFUSED_INSTEAD: Turning(
+        lambda count: ngettext(
+            "address’s mail is then refused instead of waiting: the password for its own server "
+            "does not work",
+            "addresses’ mail is then refused instead of waiting: the passwords for their own "
+            "servers do not work",
+            count,
+        ),
+        NOBODY,
+        NOBODY,
+    ),
+    Turn.IF_FAILS: Turning(
+        lambda count: ngettext(
+            "address keeps its own server; only if that does not work, its mail fares otherwise "
+            "than now",
+            "addresses keep their own servers; only if these do not work, their mail fares "
+            "otherwise than now",
+            count,
+        ),
+        OWN,
+        OWN,
+    ),
     Turn.STAYS_ON_BEHALF: Turning(
         lambda count: ngettext(
             "address keeps saying “on behalf of”: it has no server of its own that works and may "
@@ -85,7 +129,7 @@ ROUTES = {
 
 
 class Line(NamedTuple):
-    """`name` is how an address calls the list of those it counts.
+    """`name` is how an address calls the list of those it counts; "" where there is none.
 
     Accounts and messages in the outbox have no route before and after.
     """
@@ -103,11 +147,17 @@ class Line(NamedTuple):
     @property
     def stays(self) -> bool:
         """Whether it tells of what is left alone."""
-        return not self.number or (bool(self.before) and not self.turns)
+        return not self.number or self.name in {"", Turn.STAYS_ON_BEHALF}
 
     @property
     def is_of_accounts(self) -> bool:
         return self.name == ACCOUNTS
+
+    def ways(self, impact: Impact) -> tuple[str, str]:
+        """Before and after, as the file tells them: routes, or values where no route turns."""
+        if self.turns or self.stays:
+            return str(ROUTES[self.before]), str(ROUTES[self.after])
+        return ("", "") if self.name == OUTBOX else (impact.before_text, impact.value_text)
 
     @property
     def before_text(self) -> str:
@@ -120,14 +170,24 @@ class Line(NamedTuple):
 
 def lines_of(impact: Impact) -> list[Line]:
     """What is gained or lost, then routes that turn, then what stays; without lines of nothing."""
-    turns = [
-        Line(turn.value, number, each.words(number), each.before, each.after)
-        for turn, each in TURNS.items()
-        if (number := impact.turns[turn])
-    ]
     waiting = Line(OUTBOX, impact.messages, _messages_in_words(impact.messages))
     accounts = Line(ACCOUNTS, impact.accounts, _accounts_in_words(impact))
-    return [accounts, *turns, *([waiting] if waiting.number else [])]
+    same = Line("", impact.accounts_same, _same_in_words(impact))
+    return [
+        accounts,
+        *turns_of(impact),
+        *(line for line in (waiting, same) if line.number),
+    ]
+
+
+def turns_of(impact: Impact) -> list[Line]:
+    """The addresses alone. That routes stay as they are is told of the first setting only."""
+    told = [turn for turn in TURNS if impact.setting == GATEWAY or turn != Turn.STAYS_ON_BEHALF]
+    return [
+        Line(turn.value, number, TURNS[turn].words(number), TURNS[turn].before, TURNS[turn].after)
+        for turn in told
+        if (number := impact.turns[turn])
+    ]
 
 
 def _messages_in_words(count: int) -> str:
@@ -139,12 +199,36 @@ def _messages_in_words(count: int) -> str:
 
 
 def _accounts_in_words(impact: Impact) -> str:
-    if impact.allowed:
+    count = impact.accounts
+    if impact.setting == Setting.OUTBOUND_GATEWAY:
         return ngettext(
-            "account may then use own servers", "accounts may then use own servers", impact.accounts
+            "account then has another outbound gateway: its primary address and aliases leave by "
+            "that",
+            "accounts then have another outbound gateway: their primary addresses and aliases "
+            "leave by that",
+            count,
+        )
+    if impact.setting != GATEWAY:
+        return ngettext("account then has another value", "accounts then have another value", count)
+    if impact.then["allowed"]:
+        return ngettext(
+            "account may then use own servers", "accounts may then use own servers", count
         )
     return ngettext(
         "account may then no longer use own servers",
         "accounts may then no longer use own servers",
-        impact.accounts,
+        count,
+    )
+
+
+def _same_in_words(impact: Impact) -> str:
+    count = impact.accounts_same
+    if impact.setting == GATEWAY:
+        return ngettext(
+            "account has %(value)s already", "accounts have %(value)s already", count
+        ) % {"value": impact.value_text}
+    return ngettext(
+        "account keeps what it has: the same already, or the value of a unit below",
+        "accounts keep what they have: the same already, or the value of a unit below",
+        count,
     )

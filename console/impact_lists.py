@@ -55,12 +55,12 @@ def page_of(impact: Impact, name: str, after: str) -> Page:
 
 def file_rows(impact: Impact) -> Iterator[tuple[str, ...]]:
     """Every list, one after the other, as HEADING says."""
-    below = OrgUnit.objects.filter(path__startswith=impact.setting.unit.path)
+    below = OrgUnit.objects.filter(path__startswith=impact.unit.path)
     units = _names(below)
     for line in lines_of(impact):
-        ways = (line.before_text, line.after_text)
-        if line.is_of_accounts:
-            ways = (impact.before_text, impact.value_text)
+        if not line.name:
+            continue
+        ways = line.ways(impact)
         for row in _all(impact, line.name).iterator(chunk_size=1000):
             user, address, unit, server = _listed(row, units)
             account = user.primary_address

@@ -18,7 +18,10 @@ from accounts.models import OrgUnit
 from accounts.requests import actor_of
 from accounts.services.audit import Actor
 from console.access import AdminRequest, read_rights_again
+from console.guardrail_impact import load_guardrail_impact
+from console.guardrail_impact_lines import guardrail_impact_file
 from console.kept_form import kept_form, notice_of_lost, unknown_unit
+from console.previews import shown_preview
 from console.rollout import Rollout
 from console.save_notices import (
     Notice,
@@ -29,14 +32,9 @@ from console.save_notices import (
     nothing_changed,
 )
 from console.seen_unit import is_elsewhere, seen_field, seen_path, sign_unit
-from console.setting_impact import SettingImpact, load_setting_impact
-from console.setting_impact_lines import (
-    setting_impact_file,
-    shown_setting_impact,
-    shown_value,
-)
+from console.signed_value import shown_value
 from console.unit_parts import SaveTitle, just_saved, live_part, unit_parts
-from policies.models import PolicyChange
+from policies.models import PolicyChange, Setting
 from policies.services import MovedUnitError, StalePolicyError, UnitGoneError
 
 KEPT = gettext_lazy("What you typed is kept.")
@@ -90,7 +88,7 @@ class UnitPage:
         return self._answer(request, unit, Shown(self.form(unit, None), saved))
 
     def _save(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
-        if request.POST.get("see") == "file":
+        if request.POST.get("see") == "file" and self.setting == Setting.GATEWAY_GUARDRAILS:
             return self._file(request, unit)
         form = self.form(unit, request.POST)
         if "see" in request.POST:
@@ -139,23 +137,21 @@ class UnitPage:
         """The form as typed, with what saving it would change."""
         impact = None
         if form.is_valid():
-            impact = load_setting_impact(unit, self.setting, form.value())
+            impact = shown_preview(unit, self.setting, form.value())
         if not request.htmx:
             return self._answer(request, unit, Shown(form, impact=impact))
         context = {
             "form": form,
             "impact_asked": True,
             "url": reverse(self.view_name, args=[unit.pk]),
-            **(shown_setting_impact(impact) if impact else {}),
+            **(impact or {}),
         }
         return render(request, "console/unit_page.html#impact", context)
 
     def _file(self, request: AdminRequest, unit: OrgUnit) -> HttpResponseBase:
-        """The same for the value that was counted, asked for without the form: it may hold a
-        password.
-        """
+        """The same as a file, for the value that was counted: it may be too long for an address."""
         value = shown_value(self.setting, request.POST.get("value", ""))
-        return setting_impact_file(load_setting_impact(unit, self.setting, value))
+        return guardrail_impact_file(load_guardrail_impact(unit, value))
 
     def _saved(self, unit: OrgUnit, change: PolicyChange) -> HttpResponse:
         return redirect(f"{reverse(self.view_name, args=[unit.pk])}?saved={change.pk}")
@@ -184,7 +180,7 @@ class UnitPage:
             **self.more(shown.form),
             **parts,
             "seen_unit": shown.seen_unit or seen_field(request, unit),
-            **(shown_setting_impact(shown.impact) if shown.impact else {}),
+            **(shown.impact or {}),
             "setting": self.setting,
             "page_title": self.title,
             "unit": unit,
@@ -212,5 +208,5 @@ class Shown(NamedTuple):
     form: UnitForm
     saved: Rollout | None = None
     notice: Notice | None = None
-    impact: SettingImpact | None = None
+    impact: dict[str, Any] | None = None
     seen_unit: str = ""

@@ -15,6 +15,12 @@ urlpatterns = [
         views.impact_download,
         name="mail_impact_file",
     ),
+    path("apps/mail/what-changes/<int:unit_id>/<slug:slug>/", views.impact, name="value_impact"),
+    path(
+        "apps/mail/what-changes/<int:unit_id>/<slug:slug>/download.csv",
+        views.impact_download,
+        name="value_impact_file",
+    ),
     path("apps/mail/", views.mail, name="mail"),
     path("apps/mail/advanced/", views.mail_advanced, name="mail_advanced"),
     path("apps/mail/advanced/<int:unit_id>/", views.mail_advanced, name="mail_advanced"),

@@ -180,14 +180,14 @@ def approvals(request: AdminRequest) -> HttpResponse:
 
 @require_safe
 @for_administrators
-def impact(request: AdminRequest, unit_id: int) -> HttpResponse:
-    return impact_page(request, administered_unit(request, unit_id))
+def impact(request: AdminRequest, unit_id: int, slug: str = "") -> HttpResponse:
+    return impact_page(request, administered_unit(request, unit_id), slug)
 
 
 @require_safe
 @for_administrators
-def impact_download(request: AdminRequest, unit_id: int) -> HttpResponseBase:
-    return impact_file(request, administered_unit(request, unit_id))
+def impact_download(request: AdminRequest, unit_id: int, slug: str = "") -> HttpResponseBase:
+    return impact_file(request, administered_unit(request, unit_id), slug)
 
 
 @require_safe

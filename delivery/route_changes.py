@@ -1,4 +1,4 @@
-"""How the routes of many addresses turn when accounts gain or lose the right to gateways.
+"""How the routes of many addresses turn when the settings of their accounts change.
 
 Addresses that the decision can't tell apart are one class: it is asked once for each class, and the
 database counts how many addresses each has. So a million of them cost one statement.
@@ -34,6 +34,7 @@ from delivery.routing import (
     AccountSnapshot,
     AppliedSettings,
     Gateway,
+    OutboundGateway,
     OutsideAddress,
     Refusal,
     Route,
@@ -59,14 +60,26 @@ class Turn(StrEnum):
     RESUMES = "resumes"
     WAITS = "waits"
     STOPPED = "stopped"
+    OTHER_SERVER = "other-server"
+    WAITS_INSTEAD = "waits-instead"
+    REFUSED_INSTEAD = "refused-instead"
+    IF_FAILS = "if-fails"
     STAYS_ON_BEHALF = "stays-on-behalf"
 
 
-class Gain(NamedTuple):
-    """That accounts get the right, or lose it; `on_failure` is what is applied to them."""
+class Held(NamedTuple):
+    """What is applied to accounts, their guardrails apart."""
 
     allowed: bool
     on_failure: GatewayFailure
+    outbound: OutboundGateway | None = None
+
+
+class Shift(NamedTuple):
+    """That what is applied to accounts becomes something else; their guardrails stay."""
+
+    now: Held
+    then: Held
 
 
 class AddressClass(NamedTuple):
@@ -87,13 +100,10 @@ class AddressClass(NamedTuple):
     def but_barred(self) -> Q:
         return Q(**{name: value for name, value in self._asdict().items() if name != "barred"})
 
-    def turn(self, gain: Gain) -> Turn | None:
-        return _turn(
-            self._answer(allowed=not gain.allowed, on_failure=gain.on_failure),
-            self._answer(allowed=gain.allowed, on_failure=gain.on_failure),
-        )
+    def turn(self, shift: Shift) -> Turn | None:
+        return _turn(self._answer(shift.now), self._answer(shift.then))
 
-    def _answer(self, *, allowed: bool, on_failure: GatewayFailure) -> Route | Refusal:
+    def _answer(self, held: Held) -> Route | Refusal:
         # Whatever bars a server, the answer is the same as for a refused one.
         approval = Approval.REFUSED if self.barred else Approval.NOT_NEEDED
         gateway = Gateway(_SOMEWHERE, UUID(int=0), self.works, self.wiped, approval)
@@ -103,34 +113,56 @@ class AddressClass(NamedTuple):
             outside={_ADDRESS: outside},
             suspended=self.suspended,
         )
-        return decide(account, _ADDRESS, AppliedSettings(allowed, "", 0, _SOMEWHERE, on_failure))
+        settings = AppliedSettings(
+            held.allowed, "", 0, _SOMEWHERE, held.on_failure, outbound=held.outbound
+        )
+        return decide(account, _ADDRESS, settings)
 
 
 def _turn(now: Route | Refusal, then: Route | Refusal) -> Turn | None:
     if isinstance(then, Refusal):
-        if isinstance(now, Refusal):
-            return None
-        return Turn.WAITS if then.may_wait else Turn.STOPPED
+        return _refused(now, then)
     if then.kind == RouteKind.GATEWAY:
+        if isinstance(now, Route) and now.kind == RouteKind.GATEWAY:
+            return Turn.IF_FAILS if _without_server(now) != _without_server(then) else None
         return Turn.THROUGH
     if isinstance(now, Refusal):
         return Turn.RESUMES
-    return Turn.ON_BEHALF if now.kind == RouteKind.GATEWAY else Turn.STAYS_ON_BEHALF
+    if now.kind == RouteKind.GATEWAY:
+        return Turn.ON_BEHALF
+    return Turn.STAYS_ON_BEHALF if _where(now) == _where(then) else Turn.OTHER_SERVER
 
 
-def count_turns(addresses: QuerySet[SendAs], gain: Gain, barred: Q) -> Counter[Turn]:
+def _refused(now: Route | Refusal, then: Refusal) -> Turn | None:
+    if isinstance(now, Route):
+        return Turn.WAITS if then.may_wait else Turn.STOPPED
+    if now.may_wait == then.may_wait:
+        return None
+    return Turn.WAITS_INSTEAD if then.may_wait else Turn.REFUSED_INSTEAD
+
+
+def _where(route: Route | None) -> tuple[Server, UUID | None] | None:
+    return (route.server, route.credential_id) if route else None
+
+
+def _without_server(route: Route) -> tuple[bool, tuple[Server, UUID | None] | None]:
+    """What becomes of a message through an own server should that not work."""
+    return route.may_wait, _where(route.instead)
+
+
+def count_turns(addresses: QuerySet[SendAs], shift: Shift, barred: Q) -> Counter[Turn]:
     """How many of these addresses take each turn: one query."""
     found = with_class(addresses, barred).values_list(*AddressClass._fields).annotate(Count("pk"))
     turns: Counter[Turn] = Counter()
     for *known, count in found.order_by():
-        if turn := AddressClass(*known).turn(gain):
+        if turn := AddressClass(*known).turn(shift):
             turns[turn] += count
     return turns
 
 
-def takes(turn: Turn, gain: Gain) -> Q:
+def takes(turn: Turn, shift: Shift) -> Q:
     """The condition for addresses, with their class, that take that turn."""
-    taking = [known for known in _classes() if known.turn(gain) == turn]
+    taking = [known for known in _classes() if known.turn(shift) == turn]
     # One condition on `barred` for all classes of each kind: it can be long.
     return any_of(
         Q(barred=barred) & any_of(known.but_barred() for known in taking if known.barred == barred)

@@ -16,9 +16,10 @@ from accounts.models import AuditEvent, Domain, HelpAnswer, User
 from accounts.services.app_passwords import create_app_password
 from accounts.services.audit import SYSTEM
 from config.demo_mail import Capture
+from console.signed_value import signed_value
 from delivery.models import Delivery, OutboxMessage
 from policies.guardrails import Guardrail
-from policies.models import GatewayPolicy
+from policies.models import GatewayPolicy, Setting
 from sendas.models import MailDomain, SmtpMsa
 from sendas.services.proof import send_proof
 from tests.console.rows import save_value
@@ -138,6 +139,13 @@ TABLE = {
     "console/apps/mail/what-changes/<int:unit_id>/download.csv": Row(
         administrators(200), query="?value=on"
     ),
+    **{
+        f"console/apps/mail/what-changes/<int:unit_id>/<slug:slug>/{file}": Row(
+            administrators(200),
+            query=f"?value={signed_value(Setting.GATEWAY_FAILURE, {'choice': 'hold'})}",
+        )
+        for file in ("", "download.csv")
+    },
     "console/rollouts/": Row(administrators(200)),
     "console/rollouts/running/": Row(administrators(200)),
     "console/rollouts/<int:change_id>/": Row(administrators(200)),
@@ -429,7 +437,8 @@ def world(
             "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
             "token": token_in(mailoutbox[0]), "server": "ours", "name": kept.name,
-            "subject": "errors", "APP_PASSWORD": app_password.pk, "app_label": "accounts",
+            "subject": "errors", "slug": "own-server-fails", "app_label": "accounts",
+            "APP_PASSWORD": app_password.pk,
         },
         looked_up={f"{row._meta.app_label}/{row._meta.model_name}": row for row in rows},
     )  # fmt: skip

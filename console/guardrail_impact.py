@@ -1,4 +1,4 @@
-"""Whom an unsaved value would reach, for all settings but the first."""
+"""Whom unsaved guardrails would reach, and whose servers they would bar."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from console.reached import (
 from delivery.models import OutboxMessage
 from delivery.route_changes import any_of
 from policies.guardrails import Guardrail, Guardrails, merge
+from policies.models import Setting
 from policies.services import database_now
 from sendas.models import SendAs
 
@@ -58,14 +59,13 @@ class Forbidden(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SettingImpact:
+class GuardrailImpact:
     """Counted by what has reached each account now, not by what is saved: a rollout may run.
 
     `accounts` have the value not yet; `accounts_same` keep what they have.
     """
 
     unit: OrgUnit
-    setting: str
     value: Value | None
     counted_at: datetime
     groups: list[Group]
@@ -79,22 +79,6 @@ class SettingImpact:
             any_of(group.accounts("account__") for group in self.groups),
             state__in=OutboxMessage.UNDER_WAY,
         ).count()
-
-    @property
-    def with_server(self) -> int:
-        return self._own_servers[0]
-
-    @property
-    def with_stopped_server(self) -> int:
-        """Those whose password is refused, or was wiped: it is about them at once."""
-        return self._own_servers[1]
-
-    @cached_property
-    def _own_servers(self) -> tuple[int, int]:
-        found = _own_servers(any_of(group.accounts("user__") for group in self.groups))
-        stopped = Q(smtp_msa__refused_at__isnull=False) | Q(smtp_msa__wiped_at__isnull=False)
-        counted = found.aggregate(all=Count("pk"), stopped=Count("pk", filter=stopped))
-        return counted["all"], counted["stopped"]
 
     @cached_property
     def forbidden(self) -> int:
@@ -174,11 +158,11 @@ def _guardrails(value: Value) -> Guardrails:
     return merge([("", 0, value)])
 
 
-def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> SettingImpact:
+def load_guardrail_impact(unit: OrgUnit, value: Value | None) -> GuardrailImpact:
     """What saving the value (None: inherit) for the unit would change. Three queries."""
-    now = Applied(unit, setting)
+    now = Applied(unit, Setting.GATEWAY_GUARDRAILS)
     then = now.with_value(unit, value)
-    meanings = Meanings(setting)
+    meanings = Meanings(Setting.GATEWAY_GUARDRAILS)
     values: dict[tuple[str, str], tuple[Value, Value]] = {}
     reached: defaultdict[tuple[str, str], defaultdict[int, set[int]]] = defaultdict(
         lambda: defaultdict(set)
@@ -191,9 +175,8 @@ def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> Set
         if meant[0] != meant[1]:
             values[meant] = turn
             reached[meant][unit_id].add(cohort)
-    return SettingImpact(
+    return GuardrailImpact(
         unit=unit,
-        setting=setting,
         value=value,
         counted_at=database_now(),
         groups=[Group(*values[meant], by_cohorts(units)) for meant, units in reached.items()],
@@ -202,7 +185,7 @@ def load_setting_impact(unit: OrgUnit, setting: str, value: Value | None) -> Set
     )
 
 
-def accounts_of(impact: SettingImpact) -> QuerySet[User]:
+def accounts_of(impact: GuardrailImpact) -> QuerySet[User]:
     """Whose value changes, in the order of their addresses."""
     found = User.objects.filter(any_of(group.accounts() for group in impact.groups))
     return found.order_by("primary_address")
