@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
@@ -16,7 +15,6 @@ from accounts.models import Privilege
 from console.access import (
     AdminRequest,
     administered_change,
-    administered_changes,
     administered_delivery,
     administered_unit,
     for_administrators,
@@ -41,6 +39,7 @@ from console.outbound_page import outbound_page
 from console.overrides_page import listed, overrides_below, overrides_page
 from console.reach import reach_of
 from console.rollout import history, load_rollout, load_rollouts, wave_columns
+from console.rollouts_page import rollouts_page
 from console.setting_pages import PAGES
 from console.settings_search import find_places
 from console.simulator_pages import message_page, simulator_page
@@ -50,7 +49,6 @@ from console.unit_setting import GATEWAY, load_unit_setting
 from console.unit_tree import UnitTree
 from policies.models import GatewayPolicy, PolicyChange
 
-ROLLOUTS_PER_PAGE = 25
 OWN_VALUES_SHOWN = 20
 RUNNING_SHOWN = 5
 
@@ -228,11 +226,7 @@ def role(request: AdminRequest, assignment_id: int) -> HttpResponse:
 @require_safe
 @for_administrators
 def rollouts(request: AdminRequest) -> HttpResponse:
-    """All changes, newest first."""
-    paginator = Paginator(administered_changes(request), ROLLOUTS_PER_PAGE)
-    page = paginator.get_page(request.GET.get("page"))
-    context = {"page": page, "rollouts": load_rollouts(page)}
-    return render(request, "console/rollouts.html", context)
+    return rollouts_page(request)
 
 
 @require_safe

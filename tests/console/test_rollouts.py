@@ -1,13 +1,20 @@
 import re
+from datetime import timedelta
 
 import pytest
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import OrgUnit, User
 from accounts.models.people import EXPRESS_COHORT
-from policies.models import PolicyChange
+from accounts.services.audit import SYSTEM, Actor
+from accounts.services.directory import create_unit
+from console.rollout import load_rollouts
+from console.rollout_forms import STATES
+from policies.models import PolicyChange, Setting
+from policies.services import cancel, pause, undo
 from tests.conftest import Organisation
 from tests.console.rows import (
     OFF,
@@ -18,6 +25,7 @@ from tests.console.rows import (
     save_value,
     text_of,
 )
+from tests.policies.test_gateway_failure import HOLD
 
 LIVE = {"HX-Request": "true"}
 
@@ -41,20 +49,141 @@ def test_the_list_shows_every_change_with_unit_value_author_and_progress(
     assert words.index("› Sales") < words.index("Off → becomes Off")
 
 
-def test_the_list_is_paginated_newest_first(
+def numbers_in(html: str) -> list[int]:
+    """Of the changes in the list, as they stand there."""
+    found = re.findall(r'class="link" href="/console/rollouts/(\d+)/"', html)
+    return [int(number) for number in found]
+
+
+def listed(client: Client, **query: str) -> set[int]:
+    return set(numbers_in(client.get(reverse("console:rollouts"), query).content.decode()))
+
+
+def test_pages_follow_each_other_newest_first_and_keep_the_filter(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:
-    first = save_value(user=super_admin, unit=organisation.sales)
-    for version in range(1, 27):
-        value = OFF if version % 2 else {"allowed": True}
-        last = save_value(user=super_admin, unit=organisation.sales, value=value, based_on=version)
+    saved = []
+    for version in range(60):
+        value = {"allowed": version % 2 == 0}
+        saved.append(
+            save_value(user=super_admin, unit=organisation.sales, value=value, based_on=version).pk
+        )
+    save_value(user=super_admin, unit=organisation.support_unit)
     client.force_login(super_admin)
-    url = reverse("console:rollouts")
-    page_one, page_two = client.get(url), client.get(url, {"page": "2"})
-    assert page_of(last) in page_one.content.decode()
-    assert page_of(first) not in page_one.content.decode()
-    assert page_of(first) in page_two.content.decode()
-    assert "Page 2 of 2" in text_of(page_two)
+    seen: list[int] = []
+    url, page = reverse("console:rollouts"), "?unit=Sales"
+    while page:
+        html = client.get(url + page).content.decode()
+        seen += numbers_in(html)
+        older = re.search(r'rel="next" href="([^"]+)"', html)
+        page = older[1].replace("&amp;", "&") if older else ""
+        # What is saved meanwhile does not move the pages that follow.
+        team = create_unit(actor=SYSTEM, name=f"Team {len(seen)}", parent=organisation.sales)
+        save_value(user=super_admin, unit=team)
+    assert seen == saved[::-1]
+
+
+@pytest.fixture
+def changes(
+    super_admin: User, unit_admin: User, organisation: Organisation
+) -> dict[str, PolicyChange]:
+    """One in each state, by different people, for different units and settings."""
+    sales, support = organisation.sales, organisation.support_unit
+    replaced = save_value(user=super_admin, unit=sales)
+    complete = save_value(user=unit_admin, unit=sales, value=OFF, based_on=1)
+    apply_waves(complete, 13)
+    undone = save_value(user=super_admin, unit=support)
+    apply_waves(undone, 3)
+    undo(change=undone, actor=Actor(super_admin), based_on=0)
+    failure, later = Setting.GATEWAY_FAILURE, timezone.now() + timedelta(days=2)
+    paused = save_value(
+        user=unit_admin, unit=organisation.partner_desk, setting=failure, value=HOLD
+    )
+    apply_waves(paused, 2)
+    pause(change=paused, actor=Actor(unit_admin), based_on=0)
+    rolling = save_value(user=super_admin, unit=organisation.root, setting=failure, value=HOLD)
+    apply_waves(rolling, 2)
+    guardrails, servers = Setting.GATEWAY_GUARDRAILS, {"servers": {"allowed": [], "denied": ["x"]}}
+    scheduled = save_value(
+        user=super_admin, unit=support, setting=guardrails, value=servers, starts_at=later
+    )
+    cancelled = save_value(
+        user=super_admin, unit=sales, setting=guardrails, value=servers, starts_at=later
+    )
+    cancel(change=cancelled, actor=Actor(super_admin), based_on=0)
+    return {
+        "replaced": replaced,
+        "complete": complete,
+        "undone": undone,
+        "rolling": rolling,
+        "paused": paused,
+        "scheduled": scheduled,
+        "cancelled": cancelled,
+    }
+
+
+def test_each_state_lists_the_changes_that_the_list_names_so(
+    client: Client, super_admin: User, changes: dict[str, PolicyChange]
+) -> None:
+    client.force_login(super_admin)
+    assert {state for state, _words in STATES} == set(changes)
+    rollouts = load_rollouts(PolicyChange.objects.all())
+    states = {rollout.change.pk: rollout.state for rollout in rollouts}
+    assert {states[change.pk] for change in changes.values()} == set(changes)
+    for state in changes:
+        named = {number for number, name in states.items() if name == state}
+        assert listed(client, state=state) == named, state
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"unit": "sales"}, {"replaced", "complete", "paused", "cancelled"}),
+        ({"unit": "Partner desk"}, {"paused"}),
+        ({"setting": "gateway_guardrails"}, {"scheduled", "cancelled"}),
+        ({"author": "emre"}, {"complete", "paused"}),
+        ({"author": "SALES-admin@"}, {"complete", "paused"}),
+        ({"author": "nobody"}, set()),
+        ({"unit": "Sales", "setting": "gateway_guardrails", "state": "cancelled"}, {"cancelled"}),
+        ({"unit": "Sales", "state": "scheduled"}, set()),
+    ],
+)
+def test_the_filters_leave_out_what_does_not_fit(
+    client: Client, super_admin: User, changes: dict[str, PolicyChange],
+    query: dict[str, str], expected: set[str],
+) -> None:  # fmt: skip
+    client.force_login(super_admin)
+    assert listed(client, **query) == {changes[state].pk for state in expected}
+    words = text_of(client.get(reverse("console:rollouts"), query))
+    assert ("No change fits" in words) == (not expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"unit": "Nowhere"}, "No unit is called “Nowhere”."),
+        ({"state": "nothing"}, "Select a valid choice"),
+        ({"setting": "nothing"}, "Select a valid choice"),
+    ],
+)
+def test_what_cannot_be_looked_up_is_told_and_kept(
+    client: Client, super_admin: User, changes: dict[str, PolicyChange],
+    query: dict[str, str], told: str,
+) -> None:  # fmt: skip
+    client.force_login(super_admin)
+    response = client.get(reverse("console:rollouts"), {**query, "author": "emre"})
+    assert told in text_of(response)
+    assert 'value="emre"' in response.content.decode()
+    assert not listed(client, **query)
+
+
+def test_units_that_one_does_not_administer_are_no_choice_of_the_filter(
+    client: Client, unit_admin: User, changes: dict[str, PolicyChange]
+) -> None:
+    client.force_login(unit_admin)
+    assert listed(client) == listed(client, unit="Sales")
+    response = client.get(reverse("console:rollouts"), {"unit": "Support"})
+    assert "No unit is called “Support”." in text_of(response)
 
 
 def test_without_a_change_the_list_says_what_will_stand_here(
@@ -245,7 +374,13 @@ def test_the_number_of_queries_does_not_grow_with_changes_or_units(
 ) -> None:
     client.force_login(super_admin)
     change = save_value(user=super_admin, unit=organisation.root)
-    urls = [reverse("console:rollouts"), reverse("console:overview"), page_of(change)]
+    filtered = "?unit=Sales&setting=per_user_outbound_gateway&state=rolling&author=a"
+    urls = [
+        reverse("console:rollouts"),
+        reverse("console:rollouts") + filtered,
+        reverse("console:overview"),
+        page_of(change),
+    ]
 
     def counts() -> list[int]:
         return [count_queries(lambda url=url: client.get(url)) for url in urls]
