@@ -116,7 +116,7 @@ def test_a_change_on_its_way_is_announced_with_its_time(page, with_gateway, owne
     html = page()
     assert "Own SMTP servers are allowed, but not on your account yet" in html
     assert "They reach your account by" in html
-    assert re.search(r"on behalf of .* from [\d:]+ through localhost", row_of(html, PARTNER))
+    assert re.search(r"on behalf of .* from [\w ,:]+ through localhost", row_of(html, PARTNER))
 
 
 def test_what_is_paused_or_scheduled_is_told_in_plain_words(client, page, owner, super_admin):
