@@ -18,6 +18,7 @@ from accounts.requests import actor_of
 from accounts.templatetags.clock import clock_time
 from console.access import AdminRequest
 from console.forms import ActionForm, TimeForm
+from console.previews import routes_told
 from console.reach import Reach, reach_of
 from console.rollout import Rollout, load_rollout
 from policies.models import PolicyChange, RolloutAction, Setting
@@ -82,7 +83,8 @@ def _apply_now(rollout: Rollout, reach: Reach) -> list[str]:
             "%(count)s accounts get it within seconds instead of little by little.",
             left,
         )
-        % {"count": f"{left:,}"}
+        % {"count": f"{left:,}"},
+        *_routes(rollout, rollout.change.new),
     ]
     if rollout.state == "scheduled":
         told.append(_("It does not wait for its time."))
@@ -97,6 +99,7 @@ def _undo(rollout: Rollout, reach: Reach) -> list[str]:
             _("%(count)s accounts lose it at once."),
         ),
         _before(rollout),
+        *_routes(rollout, rollout.change.old),
     ]
     if rollout.state == "complete":
         told.append(
@@ -105,6 +108,11 @@ def _undo(rollout: Rollout, reach: Reach) -> list[str]:
     else:
         told.insert(1, _("The others never get it."))
     return told
+
+
+def _routes(rollout: Rollout, value: dict[str, Any] | None) -> list[str]:
+    """Whose mail goes another way once the unit has the value everywhere."""
+    return routes_told(rollout.unit, rollout.change.setting, value) if rollout.unit else []
 
 
 def _before(rollout: Rollout) -> str:
@@ -251,6 +259,7 @@ def _ask(
     rollout = load_rollout(change)
     reach = reach_of(change, rollout.unit, rollout.applied)
     state = rollout_state(change, change.waves.all())
+    is_possible = action.kind in possible_actions(state) and rollout.unit is not None
     context: dict[str, Any] = {
         "rollout": rollout,
         "action": action,
@@ -258,8 +267,8 @@ def _ask(
         "why": why,
         "question": action.question % change.pk,
         "button": action.button % change.pk,
-        "is_possible": action.kind in possible_actions(state) and rollout.unit is not None,
-        "consequences": action.consequences(rollout, reach),
+        "is_possible": is_possible,
+        "consequences": action.consequences(rollout, reach) if is_possible else [],
         "now": database_now(),
         "path": [
             (_("Rollouts"), reverse("console:rollouts")),

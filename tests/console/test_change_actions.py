@@ -12,10 +12,18 @@ from django.utils import timezone
 
 from accounts.models import OrgUnit, RoleAssignment, User
 from accounts.services.audit import Actor
-from policies.models import PolicyChange
+from policies.models import PolicyChange, Setting
 from policies.services import pause
 from tests.conftest import Organisation
-from tests.console.rows import OFF, apply_waves, save_value, text_of
+from tests.console.rows import (
+    OFF,
+    OTHER_SETTINGS,
+    apply_waves,
+    count_queries,
+    save_value,
+    text_of,
+)
+from tests.console.test_impact import add_address
 
 SLUGS = ["pause", "resume", "apply-now", "undo", "reschedule", "cancel"]
 
@@ -77,6 +85,80 @@ def test_a_change_is_paused_resumed_and_undone_and_the_page_follows(
     words = text_of(client.get(reverse("console:rollout", args=[change.pk])))
     assert f"by change {undo.pk}" in words
     assert "Undone" in text_of(client.get(reverse("console:rollouts")))
+
+
+def test_apply_now_and_undo_tell_whose_mail_goes_another_way(
+    client: Client, change: PolicyChange, owner: User, colleague: User
+) -> None:
+    User.objects.filter(pk=colleague.pk).update(cohort=12)
+    for user in (owner, colleague):
+        add_address(user, f"own-{user.cohort}@partnerdomain.com")
+        add_address(user, f"plain-{user.cohort}@partnerdomain.com", gateway=False)
+    question = text_of(client.get(page_of(change, "apply-now")))
+    assert "2 addresses change route: their own servers are set up" in question
+    question = text_of(client.get(page_of(change, "undo")))
+    assert "The mail of no outside address changes its route." in question
+    apply_waves(change, 4)
+    question = text_of(client.get(page_of(change, "apply-now")))
+    assert "1 address changes route: its own server is set up" in question
+    assert "keeps saying" not in question
+    question = text_of(client.get(page_of(change, "undo")))
+    assert "1 address changes route; recipients may then see “on behalf of”." in question
+    pause_question = text_of(client.get(page_of(change, "pause")))
+    assert "changes route" not in pause_question
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "applied", "undone"),
+    [
+        (
+            Setting.GATEWAY_FAILURE,
+            {"choice": "hold"},
+            "1 address’s mail then waits instead of being refused",
+            "1 address’s mail is then refused instead of waiting",
+        ),
+        (
+            Setting.GATEWAY_GUARDRAILS,
+            {"servers": {"allowed": ["x.example"], "denied": []}},
+            "1 address has an own server that is then not allowed any more",
+            "1 address has an own server that is then allowed again",
+        ),
+        (
+            Setting.OUTBOUND_GATEWAY,
+            OTHER_SETTINGS[1][1],
+            "1 outside address changes route: its mail leaves by the other outbound gateway",
+            "1 outside address changes route: its mail leaves by the other outbound gateway",
+        ),
+    ],
+)
+def test_so_do_those_of_the_other_settings(
+    client: Client, change: PolicyChange, super_admin: User, owner: User, colleague: User,
+    setting: Setting, value: dict[str, Any], applied: str, undone: str,
+) -> None:  # fmt: skip
+    apply_waves(change, 13)
+    add_address(owner, "broken@partnerdomain.com", works=False)
+    add_address(colleague, "plain@partnerdomain.com", gateway=False)
+    unit = OrgUnit.objects.get(pk=change.unit_id)
+    other = save_value(user=super_admin, unit=unit, setting=setting, value=value)
+    assert applied in text_of(client.get(page_of(other, "apply-now")))
+    apply_waves(other, 13)
+    assert undone in text_of(client.get(page_of(other, "undo")))
+
+
+def test_what_a_question_counts_costs_the_same_for_more_addresses(
+    client: Client, change: PolicyChange, owner: User
+) -> None:
+    def counts() -> list[int]:
+        return [
+            count_queries(lambda slug=slug: client.get(page_of(change, slug)))
+            for slug in ("apply-now", "undo")
+        ]
+
+    add_address(owner, "first@partnerdomain.com")
+    before = counts()
+    for number in range(10):
+        add_address(owner, f"more-{number}@partnerdomain.com")
+    assert counts() == before
 
 
 def test_a_complete_change_is_undone_at_once_and_the_page_says_what_is_gradual(
