@@ -229,7 +229,9 @@ def account_move_page(request: AdminRequest, user: User) -> HttpResponse:
         return _ask_where(request, user, units, None, form, refusal.messages[0])
     except ValidationError as refusal:
         user = administered_account(request, user.pk)
-        return _ask_where(request, user, units, units.get(pk=to), form, refusal.messages[0])
+        units = administered_units(request).exclude(pk=user.unit_id)
+        target = units.filter(pk=to).first()
+        return _ask_where(request, user, units, target, form, refusal.messages[0])
     except PermissionDenied as refusal:
         return _ask_where(request, user, units, target, form, not_done(refusal))
     told = {"address": user.primary_address, "unit": target.name}

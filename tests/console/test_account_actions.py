@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from accounts.models import AuditEvent, OrgUnit, RoleAssignment, User
 from accounts.services.audit import SYSTEM
-from accounts.services.directory import delete_unit, move_unit
+from accounts.services.directory import delete_unit, move_unit, rename_unit
 from accounts.services.people import add_alias, move_user, suspend_user
 from accounts.services.roles import assign_role, change_privileges
 from delivery.models import OutboxMessage
@@ -286,6 +286,21 @@ def test_a_unit_that_was_moved_meanwhile_is_shown_again_with_what_changes_there(
     assert "is now yourdomain.com › Support › Branch 0. Nothing was done." in words
     assert "Per-user outbound gateways Now Off After the move, at once On" in words
     assert client.post(page_of(owner, MOVE), hidden(response)).status_code == 302
+
+
+def test_moved_there_by_somebody_else_and_the_unit_renamed_it_says_so(
+    client: Client, super_admin: User, owner: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    data = {**hidden(ask_to_move(client, owner, organisation.sales)), "reason": "Typed"}
+    move_user(actor=SYSTEM, user=owner, unit=organisation.sales)
+    rename_unit(actor=SYSTEM, unit=organisation.sales, name="Trade")
+    response = client.post(page_of(owner, MOVE), data)
+    assert response.status_code == 409
+    assert "Sales was moved or renamed meanwhile: it is now yourdomain.com › Trade." in words_of(
+        response
+    )
+    assert "reason=Typed" in response.content.decode()
 
 
 def test_a_unit_that_was_deleted_meanwhile_is_told_and_the_reason_kept(
