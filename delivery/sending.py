@@ -105,7 +105,7 @@ def send_letter(
     except BaseException as error:
         _give_back(taken)
         # A second click in the same moment was faster.
-        if isinstance(error, IntegrityError) and stored.exists():
+        if isinstance(error, IntegrityError | ContentError | NotKeptError) and stored.exists():
             return
         if failed and isinstance(error, ContentError):
             raise NotKeptError from error

@@ -3,22 +3,27 @@
 import html
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db.models import F
+from django.db import connection
+from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from accounts.models import AuditEvent
 from accounts.services.audit import SYSTEM, Actor
-from delivery.models import OutboxChunk, OutboxMessage
+from delivery.letters import Letter
+from delivery.models import OutboxChunk, OutboxMessage, RecipientCount
 from delivery.outbox import discard_failed, tidy_outbox
 from delivery.reopening import reopen
 from delivery.sealing import CHUNK_BYTES
+from delivery.sending import send_letter
 from sendas.services.addresses import Details, Signature, change_details
+from smtp.address import Mailbox
 from tests.delivery.outbox import deliver, put, state_of
 
 OUTGOING = "/compose/outgoing/"
@@ -161,6 +166,36 @@ def test_the_page_fills_in_the_form_and_sends_it_as_a_new_message(client, fail, 
     assert [name for name in (b"a.bin", b"b.txt", b"c.txt") if name in taken.content] == [
         b"a.bin", b"c.txt",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_a_second_click_in_the_same_moment_sends_it_once_and_tells_nothing_else(fail, owner, files):
+    message = fail(attachments=[SimpleUploadedFile("a.txt", b"x")])
+    kept, same = (opened(owner, message).attachments for _click in range(2))
+    number, address = uuid4(), owner.primary_address
+
+    def letter(attachments) -> Letter:
+        to = [Mailbox("", "claire@other.example")]
+        return Letter(Mailbox("", address), to, text="Again", attachments=attachments)
+
+    def send(attachments) -> None:
+        send_letter(user=owner, letter=letter(attachments), number=number, failed=message)
+
+    def elsewhere() -> None:
+        send(same[:files])
+        connection.close()
+
+    def read(octets: int) -> bytes:
+        # The other click is through with it before this one comes to what was kept.
+        if not OutboxMessage.objects.filter(pk=number).exists():
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(elsewhere).result()
+        return kept[0].read(octets) if files else b""
+
+    send([kept[0]._replace(read=read)])
+    assert OutboxMessage.objects.get(pk=number).state == "waiting"
+    assert state_of(message) == "discarded"
+    assert RecipientCount.objects.aggregate(Sum("recipients"))["recipients__sum"] == 2
 
 
 def test_what_was_sent_again_or_discarded_meanwhile_is_told_and_nothing_typed_is_lost(
