@@ -36,7 +36,7 @@ class SmtpMsaQuerySet(models.QuerySet["SmtpMsa"]):
         failed = ~Q(check_failure="") & found_so
         troubles = (Trouble.UNREACHABLE, Trouble.ENCRYPTION, Trouble.CERTIFICATE)
         return self.filter(Q(refused_at__isnull=False) | failed).annotate(
-            failed_at=Coalesce("refused_at", "failing_since"),
+            failed_at=Coalesce("refused_at", "failing_since", "checked_at"),
             trouble=Case(
                 When(refused_at__isnull=False, then=models.Value(Trouble.REFUSED.value)),
                 *(

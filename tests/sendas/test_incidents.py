@@ -92,6 +92,17 @@ def test_after_a_quiet_hour_the_next_one_is_told_again(owner, colleague, strange
     assert len(sweep()) == 1
 
 
+def test_since_when_checks_fail_may_not_be_known(owner, colleague, stranger, super_admin):
+    """Workers of the release before wrote no `failing_since`."""
+    for user in (owner, colleague, stranger):
+        find(user, "timeout")
+    SmtpMsa.objects.update(failing_since=None)
+    assert len(sweep()) == 1
+    assert HostIncident.objects.get().begun_at == min(
+        SmtpMsa.objects.values_list("checked_at", flat=True)
+    )
+
+
 def test_sweeps_at_once_begin_one_incident(owner, colleague, stranger):
     for user in (owner, colleague, stranger):
         refuse(user)
