@@ -226,7 +226,7 @@ def _way_up(request: AdminRequest, user: User, told: Forecast) -> list[UnitRow]:
     return [
         UnitRow(
             unit=unit,
-            is_open=unit.path.startswith(tuple(request.administered)),
+            is_open=request.rights.reach(unit.path, Privilege.MAIL_SETTINGS),
             saved=_own(GATEWAY, saved[unit.pk].value) if unit.pk in saved else "",
             saved_version=saved[unit.pk].version if unit.pk in saved else None,
             saved_by=change_of(saved.get(unit.pk)),

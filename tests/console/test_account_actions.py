@@ -103,6 +103,25 @@ def test_with_each_privilege_in_another_unit_each_account_shows_what_is_for_thes
     assert client.get(page_of(stranger, SUSPEND)).status_code == 404
 
 
+def test_the_way_up_links_only_to_units_whose_mail_settings_one_sees(
+    client: Client, users_admin: User, owner: User, organisation: Organisation
+) -> None:
+    role = RoleAssignment.Role.UNIT_ADMIN
+    assign_role(
+        actor=SYSTEM, user=users_admin, role=role, unit=organisation.partner_desk,
+        privileges=["mail_settings"],
+    )  # fmt: skip
+    client.force_login(users_admin)
+    html = client.get(page_of(owner)).content.decode()
+    pages = {
+        unit: reverse("console:mail_advanced", args=[unit.pk])
+        for unit in (organisation.root, organisation.sales, organisation.partner_desk)
+    }
+    linked = [unit for unit, page in pages.items() if f'href="{page}"' in html]
+    assert linked == [organisation.partner_desk]
+    assert client.get(pages[organisation.sales]).status_code == 404
+
+
 def test_an_account_is_suspended_and_restored_with_a_word_before_and_after(
     client: Client, users_admin: User, owner: User
 ) -> None:
