@@ -13,10 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Privilege
-from accounts.services.administrator_mail import mail_administrators, mail_super_administrators
+from accounts.services.administrator_mail import mail_administrators
 from accounts.services.audit import SYSTEM, record_event
 from accounts.services.mails import mail_due
-from accounts.services.roles import administrators_of
+from accounts.services.roles import administrators_of, super_administrators
 from delivery.models import LimitReport
 
 
@@ -52,6 +52,8 @@ def _mail(report: LimitReport) -> None:
         "account": account,
         "link": settings.BASE_URL + reverse("console:account", args=[account.pk]),
     }
-    mail_super_administrators("delivery/mail/limit", context)
-    delegated = administrators_of(account, Privilege.USERS)
-    mail_administrators("delivery/mail/limit", delegated, context | {"is_delegated": True})
+    mail_administrators(
+        "delivery/mail/limit",
+        (super_administrators(), context),
+        (administrators_of(account, Privilege.USERS), context | {"is_delegated": True}),
+    )

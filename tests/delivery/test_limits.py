@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from datetime import timedelta
+from smtplib import SMTPRecipientsRefused
 
 import pytest
 from django.core import mail
@@ -287,4 +288,23 @@ def test_a_mail_that_does_not_leave_is_tried_again(owner, super_admin, in_loop, 
     LimitReport.objects.update(next_try_at=F("next_try_at") - timedelta(minutes=5))
     mail_limit_report(report.pk)
     assert len(mail.outbox) == 1
+    assert LimitReport.objects.get().mailed_at
+
+
+class ParticularBackend(EmailBackend):
+    """A server that refuses the mail to one address."""
+
+    def send_messages(self, messages):
+        if any("sales-users@yourdomain.com" in message.to for message in messages):
+            raise SMTPRecipientsRefused({})
+        return super().send_messages(messages)
+
+
+def test_who_has_the_mail_gets_no_second_for_another_who_can_not_get_it(
+    owner, super_admin, users_admin, in_loop, settings
+):
+    exceed(owner, in_loop)
+    settings.EMAIL_BACKEND = f"{__name__}.ParticularBackend"
+    mail_limit_report(LimitReport.objects.get().pk)
+    assert [message.to for message in mail.outbox] == [[super_admin.primary_address]]
     assert LimitReport.objects.get().mailed_at
