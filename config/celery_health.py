@@ -132,7 +132,7 @@ def _forget_others(living: set[int]) -> None:
     for gauge in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*.db"):
         number = int(gauge.stem.rpartition("_")[2])
         if number not in living:
-            mark_process_dead(number)  # type: ignore[no-untyped-call]
+            mark_process_dead(number)  # type: ignore[no-untyped-call]  # has no types
 
 
 def _is_alive(process: int) -> bool:

@@ -85,7 +85,7 @@ def _registry(health: Health) -> CollectorRegistry:
     """This process's metrics, or those of all where several share the work."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # has no types
     else:
         registry.register(REGISTRY)
     registry.register(_Figures(health))

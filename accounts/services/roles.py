@@ -98,10 +98,8 @@ def administrators_of(account: User, privilege: Privilege) -> list[User]:
     """
     if RoleAssignment.objects.filter(user=account).exists():
         return []
-    path = account.unit.path
-    above = [path[:end] for end in range(OrgUnit.steplen, len(path) + 1, OrgUnit.steplen)]
     named = RoleAssignment.objects.filter(
-        role=Role.UNIT_ADMIN, privileges__contains=[privilege], unit__path__in=above
+        role=Role.UNIT_ADMIN, privileges__contains=[privilege], unit__path__in=account.unit.lineage
     )
     users = User.objects.filter(suspended=False, pk__in=named.values("user"))
     return [
