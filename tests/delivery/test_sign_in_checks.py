@@ -80,7 +80,8 @@ def test_a_server_that_does_not_answer_opens_nothing_and_is_left_alone(
     assert check() == 0
     checked = SmtpMsa.objects.exclude(checked_at=None)
     assert set(checked.values_list("check_failure", "refused_at")) == {("not_a_mail_server", None)}
-    SmtpMsa.objects.update(check_due_at=F("check_due_at") - SILENT)
+    untried = SmtpMsa.objects.filter(checked_at=None)
+    assert untried.update(check_due_at=F("check_due_at") - SILENT) == 2  # not those of tonight
     assert check() == 2
     assert not OwnerNotice.objects.exists()
 
