@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from django.db.models import Q, Sum
+
 from accounts.models import AccountCount, OrgUnit
 from accounts.models.directory import lineage
 from console.unit_tree import MOST_SHOWN
 from policies.models import GatewayPolicy, PolicyChange
-from policies.words import value_in_brief
+from policies.words import Value, value_in_brief
 
 
 class UnitCount(NamedTuple):
@@ -42,39 +44,54 @@ class Reach:
 
 
 def reach_of(change: PolicyChange, unit: OrgUnit | None, applied: set[int]) -> Reach:
-    """Three queries. Counted as the units are now; nobody where the unit is gone."""
+    """Four queries. Counted as the units are now; nobody where the unit is gone."""
     reach = Reach()
     if unit is None:
         return reach
     own = _own_values_below(unit, change.setting)
     accounts: Counter[str] = Counter()
     have_it: Counter[str] = Counter()
-    for path, cohort, count in _accounts_below(unit):
+    reached: list[int] = []
+    for unit_id, path, count, having in _accounts_below(unit, applied):
         row = path[: len(unit.path) + OrgUnit.steplen]
         if own.keys().isdisjoint(lineage(path)):
-            reach.by_cohort[cohort] += count
-            have_it[row] += count * (cohort in applied)
+            reached.append(unit_id)
+            have_it[row] += having
         elif row not in own:
             continue
         accounts[row] += count
+    reach.by_cohort = _by_cohort(reached)
     reach.have_it = have_it.total()
     below = OrgUnit.objects.get_children(unit)[:MOST_SHOWN]
     reach.by_unit = [
-        UnitCount(row, accounts[row.path], have_it[row.path], own.get(row.path, ""))
+        UnitCount(row, accounts[row.path], have_it[row.path], _in_brief(change, own.get(row.path)))
         for row in [unit, *below]
     ]
     reach.more_units = max(unit.numchild - MOST_SHOWN, 0)
     return reach
 
 
-def _own_values_below(unit: OrgUnit, setting: str) -> dict[str, str]:
+def _in_brief(change: PolicyChange, value: Value | None) -> str:
+    return "" if value is None else value_in_brief(change.setting, value)
+
+
+def _own_values_below(unit: OrgUnit, setting: str) -> dict[str, Value]:
     rows: Any = GatewayPolicy.objects.filter(
         setting=setting, value__isnull=False, unit__path__startswith=unit.path
     ).exclude(unit=unit)
-    values = rows.values_list("unit__path", "value")
-    return {path: value_in_brief(setting, value) for path, value in values}
+    return dict(rows.values_list("unit__path", "value"))
 
 
-def _accounts_below(unit: OrgUnit) -> list[tuple[str, int, int]]:
+def _accounts_below(unit: OrgUnit, applied: set[int]) -> list[tuple[int, str, int, int]]:
+    """By unit with accounts: all of them, and those in the cohorts given."""
     rows = AccountCount.objects.filter(unit__path__startswith=unit.path)
-    return list(rows.values_list("unit__path", "cohort", "accounts"))
+    return list(
+        rows.values_list("unit_id", "unit__path").annotate(
+            total=Sum("accounts"), having=Sum("accounts", filter=Q(cohort__in=applied), default=0)
+        )
+    )
+
+
+def _by_cohort(units: list[int]) -> Counter[int]:
+    rows = AccountCount.objects.filter(unit_id__in=units).values_list("cohort")
+    return Counter(dict(rows.annotate(Sum("accounts"))))
