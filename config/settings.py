@@ -90,7 +90,7 @@ OUTGATE_RETRY_HOURS = env.int("OUTGATE_RETRY_HOURS", default=48)
 OUTGATE_PROOF_DAYS = env.int("OUTGATE_PROOF_DAYS", default=365)
 if OUTGATE_PROOF_DAYS < 60:
     raise ImproperlyConfigured("OUTGATE_PROOF_DAYS is too short: set it to 60 or more.")
-# More accounts whose password one server refuses within an hour are an incident.
+# More accounts whose password one server refuses within an hour are an incident; half are its end.
 OUTGATE_FAILING_ACCOUNTS = env.int("OUTGATE_FAILING_ACCOUNTS", default=20)
 OUTGATE_FROM_ADDRESS = env.str("OUTGATE_FROM_ADDRESS", default=f"outgate@{OUTGATE_HOSTNAME}")
 OUTGATE_DEMO = env.bool("OUTGATE_DEMO", default=False)

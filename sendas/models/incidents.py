@@ -17,8 +17,7 @@ class HostIncidentQuerySet(models.QuerySet["HostIncident"]):
 class HostIncident(models.Model):
     """Many accounts at one server are in the same trouble: super administrators hear once.
 
-    `accounts` as they were counted then. Refused passwords are counted for an hour, and it ends
-    after an hour without another one; else it ends when the last account is out of the trouble.
+    `accounts` as they were counted then, `begun_at` when the first of those came into the trouble.
     """
 
     host = models.CharField(max_length=253)

@@ -2,6 +2,10 @@
 
 Refusals may lie far apart and have nothing to do with each other, so they are counted by the hour.
 Checks are spread over the night: what they find is counted as long as it holds.
+
+An incident begins with more accounts than OUTGATE_FAILING_ACCOUNTS, and ends with half of them or
+fewer: a number that hovers at the threshold is one incident, and a few that stay in the trouble for
+weeks do not hide the next one.
 """
 
 from django.conf import settings
@@ -17,16 +21,23 @@ from sendas.models import HostIncident, SmtpMsa, Trouble
 from sendas.services.failing import HOUR
 
 
+def _bearable_at_end() -> int:
+    bearable: int = settings.OUTGATE_FAILING_ACCOUNTS // 2
+    return bearable
+
+
 def note_incidents() -> None:
-    """Begin one where too many accounts are in one trouble; end one where none is any more."""
+    """Begin one where too many accounts are in one trouble; end one where few still are."""
     counts = ~Q(trouble=Trouble.REFUSED) | Q(refused_at__gt=Now() - HOUR)
     failing = SmtpMsa.objects.failing().filter(counts)
     counted = failing.values("host", "trouble").annotate(
         accounts=Count("send_as__user", distinct=True), since=Min("failed_at")
     )
-    goes_on = Exists(failing.filter(host=OuterRef("host"), trouble=OuterRef("trouble")))
+    goes_on = counted.filter(
+        host=OuterRef("host"), trouble=OuterRef("trouble"), accounts__gt=_bearable_at_end()
+    )
     with transaction.atomic():
-        HostIncident.objects.open().exclude(goes_on).update(ended_at=Now())
+        HostIncident.objects.open().exclude(Exists(goes_on)).update(ended_at=Now())
         for found in counted.filter(accounts__gt=settings.OUTGATE_FAILING_ACCOUNTS):
             incident, is_new = HostIncident.objects.get_or_create(
                 host=found["host"],
@@ -52,5 +63,9 @@ def mail_incident(incident_id: int) -> None:
 
 def _mail(incident: HostIncident) -> None:
     page = reverse("console:failing_servers", query={"host": incident.host})
-    context = {"incident": incident, "link": settings.BASE_URL + page}
+    context = {
+        "incident": incident,
+        "link": settings.BASE_URL + page,
+        "bearable": _bearable_at_end(),
+    }
     mail_super_administrators("sendas/mail/host-fails", context)

@@ -136,9 +136,9 @@ def test_what_checks_find_through_the_night_is_told_once_by_its_kind(
     assert message.subject.startswith(HOST)
     assert subject in message.subject
     assert message.subject.endswith(": 3 accounts")
-    begun = HostIncident.objects.get().begun_at
+    begun = f"{HostIncident.objects.get().begun_at:%-d %B %Y, %H:%M} UTC"
     for body in (message.body, message.alternatives[0].content):
-        assert f"3 accounts at {HOST} fail since {begun:%-d %B %Y, %H:%M} UTC: the server" in body
+        assert f"3 accounts at {HOST} fail, the first since {begun}: the server" in body
         assert sentence is None or sentence in body
         assert "refuses" not in body
         assert f"/console/failing-servers/?host={HOST}" in body
@@ -159,17 +159,56 @@ def test_troubles_of_one_server_are_counted_apart(owner, colleague, stranger, su
     }  # fmt: skip
 
 
-def test_it_is_over_when_the_last_account_is_out_of_it(owner, colleague, stranger, super_admin):
-    for user in (owner, colleague, stranger):
-        find(user, "timeout", ago=timedelta(days=3))
+def mend(*users) -> None:
+    mended = SmtpMsa.objects.filter(send_as__user__in=users)
+    mended.update(check_failure="", failing_since=None)
+
+
+def test_a_forgotten_account_does_not_hide_the_next_outage(owner, colleague, stranger, super_admin):
+    find(owner, "timeout", ago=timedelta(days=20))
+    for user in (colleague, stranger):
+        find(user, "timeout")
     assert len(sweep()) == 1
-    accounts = SmtpMsa.objects.filter(send_as__user__in=(owner, colleague))
-    accounts.update(check_failure="", failing_since=None)
-    assert sweep() == []
-    assert HostIncident.objects.get().ended_at is None
-    SmtpMsa.objects.update(check_failure="", failing_since=None)
+    mend(colleague, stranger)
     assert sweep() == []
     assert HostIncident.objects.get().ended_at
+    for user in (colleague, stranger):
+        find(user, "timeout", name="d")
+    [message] = sweep()
+    assert message.subject == f"{HOST} does not answer: 3 accounts"
+    assert "only after no more than 1 accounts were left in this trouble." in message.body
+
+
+def test_a_number_that_hovers_at_the_threshold_is_one_incident(
+    settings, owner, colleague, stranger, super_admin, unit_admin
+):
+    settings.OUTGATE_FAILING_ACCOUNTS = 4
+    for user in (owner, colleague, stranger, super_admin, unit_admin):
+        find(user, "timeout")
+    assert len(sweep()) == 1
+    for _time in range(2):
+        mend(owner, colleague)
+        assert sweep() == []
+        SmtpMsa.objects.update(check_failure="timeout", failing_since=Now())
+        assert sweep() == []
+    assert HostIncident.objects.get().ended_at is None
+    mend(owner, colleague, stranger)
+    assert sweep() == []
+    assert HostIncident.objects.get().ended_at
+
+
+def test_a_server_that_refuses_a_password_now_and_then_is_no_outage(
+    owner, colleague, stranger, super_admin
+):
+    for user in (owner, colleague, stranger):
+        refuse(user)
+    [message] = sweep()
+    assert "refused the passwords of no more than 1 accounts." in message.body
+    SmtpMsa.objects.exclude(send_as__user=owner).update(refused_at=Now() - timedelta(hours=2))
+    assert sweep() == []
+    assert HostIncident.objects.get().ended_at
+    SmtpMsa.objects.update(refused_at=Now())
+    assert len(sweep()) == 1
 
 
 def test_a_check_of_the_day_before_yesterday_and_a_wiped_password_say_nothing(
