@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account import forms as allauth_forms
 from allauth.core.internal.cryptokit import normalize_user_code
@@ -44,31 +44,51 @@ class HelpAnswerForm(forms.Form):
 
 
 class _LabelledOnly(forms.Form):
-    """Allauth repeats each label inside its field, where it is in the way of what is typed."""
+    """Allauth repeats each label inside its field, where it is in the way of what is typed.
+
+    `labels` replace its own, also before an error at the head of the page.
+    """
+
+    labels: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
+            if isinstance(field, forms.EmailField):
+                field.error_messages["invalid"] = _(
+                    "Type the whole address, as in name@example.com."
+                )
+        for name, label in self.labels.items():
+            self.fields[name].label = label
 
 
 # Allauth has no types: hence each `ignore` from here on.
 class SignInForm(_LabelledOnly, allauth_forms.LoginForm):
+    labels: ClassVar = {"login": _("Address")}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["login"].widget.attrs["data-due"] = True
 
 
 class ChangePasswordForm(_LabelledOnly, allauth_forms.ChangePasswordForm):
-    pass
+    labels: ClassVar = {
+        "oldpassword": _("Current password"),
+        "password1": _("New password"),
+        "password2": _("New password again"),
+    }
 
 
 class ResetPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordForm):
-    pass
+    labels: ClassVar = {"email": _("Primary address")}
 
 
 class NewPasswordForm(_LabelledOnly, allauth_forms.ResetPasswordKeyForm):
-    pass
+    labels: ClassVar = {
+        "password1": _("New password"),
+        "password2": _("New password again"),
+    }
 
 
 class PasswordAgainForm(_LabelledOnly, allauth_forms.ReauthenticateForm):
@@ -76,9 +96,10 @@ class PasswordAgainForm(_LabelledOnly, allauth_forms.ReauthenticateForm):
 
 
 class _CodeField(_LabelledOnly):
+    labels: ClassVar = {"code": _("Code")}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["code"].label = _("Code")
         self.fields["code"].error_messages["required"] = _("Type the code that the app shows now.")
 
     def clean_code(self) -> str:

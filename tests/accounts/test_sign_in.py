@@ -84,6 +84,18 @@ def test_a_wrong_password_is_told_and_the_address_kept(client, owner):
     assert "a wrong password" not in html
 
 
+@pytest.mark.parametrize(
+    ("page", "field", "label"),
+    [(SIGN_IN, "login", "アドレス"), (RESET, "email", "メインアドレス")],
+)
+def test_an_error_names_the_field_as_its_label_does(client, db, page, field, label):
+    answer = client.post(page, {field: "user.name"}, headers={"accept-language": "ja"})
+    html = answer.content.decode()
+    assert f'<label for="id_{field}">{label}</label>' in html
+    assert f'<a href="#id_{field}">{label}</a>: アドレスはname@example.comの形で' in html
+    assert "メールアドレス" not in html
+
+
 def test_support_changes_its_password_where_everybody_does(client, support):
     client.force_login(support)
     assert client.get("/support/password_change/").url == "/password/change/"
