@@ -77,6 +77,25 @@ def override_a_guardrail(page, organisation):
     assert PolicyChange.objects.get().new == {"addresses": {"most": 5}}
 
 
+MIDDLE_OF_TEXT = """element => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const { top, bottom } = range.getBoundingClientRect();
+  return (top + bottom) / 2;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_action_stands_on_the_line_of_the_heading_beside_it(page, width):
+    page.set_viewport_size({"width": width, "height": 700})
+    page.goto(reverse("console:accounts"))
+    heading = page.get_by_role("heading", name="Accounts", exact=True)
+    action = page.get_by_role("link", name="New account…")
+    apart = action.evaluate(MIDDLE_OF_TEXT) - heading.evaluate(MIDDLE_OF_TEXT)
+    # On one base line the smaller letters lie a little lower.
+    assert 0 <= apart <= 4
+
+
 def test_a_rollout_is_paused_resumed_and_undone_in_the_middle(page, organisation, settings):
     """Two administrators' buttons, a real worker, and a page that follows by itself."""
     settings.OUTGATE_ROLLOUT_WINDOW = 60
