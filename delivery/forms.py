@@ -87,6 +87,17 @@ class AttachmentsField(forms.FileField):
         return [super(AttachmentsField, self).clean(each, initial) for each in files]
 
 
+class _KeptFilesInput(forms.CheckboxSelectMultiple):
+    """Each box says how large its file is: compose.js adds them up with those chosen."""
+
+    sizes: Sequence[int] = ()
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        option["attrs"]["data-octets"] = self.sizes[value]
+        return option
+
+
 class ComposeForm(forms.Form):
     """`senders` are those the account may choose from. Its `letter` is there once it is valid."""
 
@@ -128,7 +139,7 @@ class ComposeForm(forms.Form):
         label=gettext_lazy("Attachments that go with it"),
         coerce=int,
         required=False,
-        widget=forms.CheckboxSelectMultiple,
+        widget=_KeptFilesInput,
     )
     attachments = AttachmentsField(label=gettext_lazy("Attachments"), required=False)
 
@@ -163,6 +174,7 @@ class ComposeForm(forms.Form):
         choices.choices = [
             (place, f"{each.name} ({filesizeformat(each.size)})") for place, each in enumerate(kept)
         ]
+        choices.widget.sizes = [each.size for each in kept]
         self._left_out = left_out
         self.has_signatures = any(each.row and each.row.signature for each in usable)
         self._chosen = chosen or (files.getlist("attachments") if files else ())

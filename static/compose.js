@@ -85,9 +85,13 @@
   // Said here, before an upload that would only be refused; false where something is wrong.
   function checkFiles(form) {
     const input = form.elements.attachments;
-    const files = [...input.files];
-    const octets = files.reduce((sum, file) => sum + file.size, 0);
-    const isMany = files.length > Number(input.dataset.mostFiles);
+    const kept = [...form.querySelectorAll("[name=kept]:checked")];
+    const sizes = [
+      ...kept.map((box) => Number(box.dataset.octets)),
+      ...[...input.files].map((file) => file.size),
+    ];
+    const octets = sizes.reduce((sum, size) => sum + size, 0);
+    const isMany = sizes.length > Number(input.dataset.mostFiles);
     const isLarge = !isMany && octets > Number(input.dataset.mostOctets);
     form.querySelector("[data-too-many]").hidden = !isMany;
     form.querySelector("[data-too-large]").hidden = !isLarge;
@@ -168,7 +172,9 @@
       else form.elements.attachments.focus();
     });
     form.addEventListener("input", () => { isDirty = true; });
-    form.elements.attachments.addEventListener("change", () => checkFiles(form));
+    form.addEventListener("change", (event) => {
+      if (["attachments", "kept"].includes(event.target.name)) checkFiles(form);
+    });
     showRoute(form);
   }
 

@@ -128,3 +128,38 @@ def test_a_failed_message_is_opened_again_and_goes_out_as_it_was_formatted(page,
     assert b"<strong>My letter</strong>" in content
     assert b"0.txt" in content
     assert b"1.txt" not in content
+
+
+def test_attachments_of_a_message_opened_again_count_before_anything_is_sent(page, relay, settings):
+    relay.answers["RCPT"] = b"550 5.1.1 Nobody of that name\r\n"
+    page.get_by_role("link", name="Compose").click()
+    page.get_by_label("To (").fill("claire@customer.example")
+    files = [
+        {"name": f"{n}.bin", "mimeType": "application/octet-stream", "buffer": b"x" * 60_000}
+        for n in range(3)
+    ]
+    page.get_by_label("Attachments").set_input_files(files[:2])
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    run_worker()
+    # Attachments have room for about 131,000 octets.
+    settings.OUTGATE_MESSAGE_SIZE = 102_400 + 180_000
+    page.get_by_role("link", name="Edit and send again").click()
+    posted = []
+    page.on("request", lambda request: posted.append(request) if request.method == "POST" else None)
+    chosen = page.locator("[type=file]")
+    chosen.set_input_files(files[2])
+    too_large = page.get_by_text("The message would be larger than a message may be.")
+    expect(too_large).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(chosen).to_be_focused()
+    assert posted == []
+    page.get_by_label("0.bin").uncheck()
+    expect(too_large).to_be_hidden()
+    page.get_by_label("0.bin").check()
+    expect(too_large).to_be_visible()
+    page.get_by_label("0.bin").uncheck()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/compose/outgoing/")
+    assert len(posted) == 1
+    assert OutboxMessage.objects.count() == 3
