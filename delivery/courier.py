@@ -19,7 +19,14 @@ from delivery.batcher import Batcher
 from delivery.database import Database
 from delivery.decisions import Decisions
 from delivery.doubts import note_doubts
-from delivery.failures import explain_failure, may_pass, own_code, server_is_broken
+from delivery.failures import (
+    Sentence,
+    explain_failure,
+    may_pass,
+    own_code,
+    say,
+    server_is_broken,
+)
 from delivery.headers import route_header
 from delivery.models import Delivery, OutboxMessage
 from delivery.outbox import Content, read_chunk
@@ -53,14 +60,12 @@ UNDER_WAY = Gauge(
     multiprocess_mode="livesum",
 )
 
-FAULT = Reply(451, "4.3.0", "Something is wrong here. We try again.")
-AWAY = Reply(451, "4.3.0", "Our database could not be reached. We try again.")
-CHANGED = Reply(451, "4.7.1", "The rule for this address changed meanwhile. We try again.")
-GONE = Reply(451, "4.7.1", "The server of this address was changed just now. We try again.")
-UNREADABLE = Reply(
-    554, "5.3.0", "The stored message can't be read any more. Nothing was sent. Send it again."
-)
-OVERDUE = Reply(554, "5.4.7", "The time for trying is over, and the last attempt came to no end.")
+FAULT = Reply(451, "4.3.0", say(Sentence.FAULT, Sentence.WE_TRY_AGAIN))
+AWAY = Reply(451, "4.3.0", say(Sentence.DATABASE_AWAY, Sentence.WE_TRY_AGAIN))
+CHANGED = Reply(451, "4.7.1", say(Sentence.RULE_CHANGED, Sentence.WE_TRY_AGAIN))
+GONE = Reply(451, "4.7.1", say(Sentence.SERVER_CHANGED, Sentence.WE_TRY_AGAIN))
+UNREADABLE = Reply(554, "5.3.0", say(Sentence.UNREADABLE))
+OVERDUE = Reply(554, "5.4.7", say(Sentence.OVERDUE))
 
 
 class Courier:

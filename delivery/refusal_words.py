@@ -1,31 +1,30 @@
 """Refusals for whoever writes on a page: mail programs hear the same in English."""
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_noop
 
 from delivery.limits import Excess
 from delivery.models import LimitReport
 from delivery.routing import OutsideAddress, Refusal, Rule
 
-WORDS: dict[str, Promise] = {
-    Rule.SUSPENDED: gettext_lazy("This account is suspended. Ask your administrator."),
-    Rule.NOT_OWNED: gettext_lazy(
+WORDS: dict[str, str] = {
+    Rule.SUSPENDED: gettext_noop("This account is suspended. Ask your administrator."),
+    Rule.NOT_OWNED: gettext_noop(
         "%(address)s is not one of your addresses. Add it under Send mail as, or choose another "
         "From."
     ),
-    Rule.UNVERIFIED: gettext_lazy(
+    Rule.UNVERIFIED: gettext_noop(
         "%(address)s is not verified yet. Type the code that was sent to it under Send mail as."
     ),
-    Rule.ADDRESS_SUSPENDED: gettext_lazy(
+    Rule.ADDRESS_SUSPENDED: gettext_noop(
         "%(address)s is suspended, for it was not proved again in time. Nothing was sent. Have a "
         "code sent to it under Send mail as, and type it there."
     ),
-    Rule.GATEWAY_WIPED: gettext_lazy(
+    Rule.GATEWAY_WIPED: gettext_noop(
         "Your administrator had the stored password for %(host)s deleted. Nothing was sent. Enter "
         "the password again under Send mail as."
     ),
-    Rule.GATEWAY_BROKEN: gettext_lazy(
+    Rule.GATEWAY_BROKEN: gettext_noop(
         "%(host)s no longer accepts the stored password for %(address)s. Nothing was sent. Enter "
         "the new password under Send mail as."
     ),
@@ -34,7 +33,7 @@ WORDS: dict[str, Promise] = {
 
 def refusal_words(refusal: Refusal, address: str, outside: OutsideAddress | None) -> str:
     host = outside.gateway.server.host if outside and outside.gateway else ""
-    return str(WORDS[refusal.explanation.rule]) % {"address": address, "host": host}
+    return _(WORDS[refusal.explanation.rule]) % {"address": address, "host": host}
 
 
 def excess_words(excess: Excess) -> str:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from delivery.models import OutboxMessage
 from delivery.outbox import Draft, store_message
+from delivery.reply_words import reply_words
 from smtp.reply import Reply
 
 _LINE_STARTING_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
@@ -55,7 +56,7 @@ def write_report(
     context = {
         "message": message,
         "recipients": message.recipients,
-        "reply": str(reply),
+        "reply": reply_words(str(reply)),
         "gave_up": not reply.is_permanent,
         "is_kept": is_kept,
         "days": OutboxMessage.CONTENT_KEPT.days,

@@ -52,6 +52,18 @@ def test_each_state_is_told_with_route_and_reply(page, owner, relay):
     assert "Try now" not in words(page())
 
 
+def test_the_last_answer_is_in_the_readers_language_but_for_what_the_server_said(
+    page, owner, relay
+):
+    relay.answers["RCPT"] = b"450 4.2.0 Greylisted, come back\r\n"
+    put(owner)
+    deliver()
+    told = words(page(**{"accept-language": "ja"}))
+    assert "<claire@customer.example>が拒否されたため、メッセージは誰にも届いていません。" in told
+    assert "の応答：450 4.2.0 Greylisted, come back" in told
+    assert "said" not in told
+
+
 def test_a_sent_message_shows_the_way_it_went_and_what_the_server_said(page, owner, relay):
     put(owner)
     deliver()

@@ -133,5 +133,5 @@ def test_it_is_written_in_the_authors_language(report, owner):
     assert "配信できませんでした" in found["Subject"]
     text, status, _header = found.iter_parts()
     assert "5.1.1 Nobody of that name here." in text.get_content()
-    assert "claire@customer.example" in text.get_content()
+    assert "<claire@customer.example>が拒否されたため" in text.get_content()
     assert status.get_payload()[1]["Action"] == "failed"
