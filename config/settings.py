@@ -170,8 +170,9 @@ DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # The owner's role: only `migrate` and `flush` use it (accounts/owner.py).
 MIGRATE_DATABASE = env.db("MIGRATE_DATABASE_URL", default=env.str("DATABASE_URL"))
-# Only django-allauth's limits are in it, and they must hold for all web processes together. Redis
-# may be lost at any time, and nobody could sign in then; without PostgreSQL nobody can anyway.
+# Only limits are in it, django-allauth's and ours, and they must hold for all web processes
+# together. Redis may be lost at any time, and nobody could sign in then; without PostgreSQL nobody
+# can anyway.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",

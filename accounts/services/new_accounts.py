@@ -8,6 +8,7 @@ from smtplib import SMTPException
 from allauth.account import app_settings
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.urls import reverse
@@ -22,6 +23,7 @@ from accounts.services.rights import demand_account
 from smtp.address import split_address
 
 DAY = 24 * 3600
+MAILED_AGAIN_AFTER = 60  # seconds
 
 
 def create_account(
@@ -43,7 +45,8 @@ def create_account(
 def mail_password_link(*, actor: Actor, user: User, reason: str = "") -> None:
     """Mail the account's owner a link to choose a password by, and set up nothing else.
 
-    Raise ValidationError where the mail could not be handed over, and for a suspended account.
+    Raise ValidationError where the mail could not be handed over, for a suspended account, and
+    where another was mailed within `MAILED_AGAIN_AFTER`, as by a second click.
     """
     demand_account(actor, user)
     if user.suspended:
@@ -51,6 +54,15 @@ def mail_password_link(*, actor: Actor, user: User, reason: str = "") -> None:
     if user.has_usable_password():
         raise ValidationError(
             _("The person has chosen a password already. “Forgotten?” at the sign-in mails a link.")
+        )
+    key = f"password_link_mailed:{user.pk}"
+    if not _claim(user, key):
+        raise ValidationError(
+            _(
+                "A link was mailed to %(address)s less than a minute ago, or is being mailed. "
+                "Wait a minute before you mail another."
+            )
+            % {"address": user.primary_address}
         )
     context = {
         "address": user.primary_address,
@@ -61,11 +73,19 @@ def mail_password_link(*, actor: Actor, user: User, reason: str = "") -> None:
     try:
         send_mail("accounts/mail/welcome", to=[user.primary_address], reader=user, context=context)
     except (OSError, SMTPException) as error:
+        cache.delete(key)
         raise ValidationError(
             _("The mail to %(address)s did not leave: the mail server did not take it.")
             % {"address": user.primary_address}
         ) from error
     record_event(actor, "password_link_mailed", user.primary_address, unit=user.unit, reason=reason)
+
+
+def _claim(user: User, key: str) -> bool:
+    with transaction.atomic():
+        # Where an entry has expired, the cache alone would give it to two at once.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        return cache.add(key, "y", timeout=MAILED_AGAIN_AFTER)
 
 
 def password_link(user: User) -> str:

@@ -1,22 +1,26 @@
 """Creating an account, and mailing its owner the link to the first password."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 
 import pytest
 from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEvent, Domain, Privilege, RoleAssignment, User
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain, delete_unit, rename_unit
+from accounts.services.people import create_user
 from accounts.services.roles import assign_role
 from tests.accounts.test_create_administrator import choose_password
 from tests.conftest import Organisation
 from tests.console.rows import count_queries, create_units
 from tests.console.test_account_actions import hidden, words_of
 from tests.console.test_accounts import page_of
+from tests.second_factors import SecondFactorClient
 
 NEW = reverse("console:account_new")
 ADDRESS = "mika.sato@yourdomain.com"
@@ -107,6 +111,37 @@ def test_of_a_mail_that_does_not_leave_the_administrator_hears_and_sends_it_agai
     sent = client.post(page_of(user, LINK), follow=True)
     assert f"A link to choose a password by was mailed to {ADDRESS}." in words_of(sent)
     assert [each.to for each in mailoutbox] == [[ADDRESS]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_clicks_at_once_one_mails_the_link_and_after_a_minute_another_may(
+    users_admin: User, organisation: Organisation, mailoutbox: list
+) -> None:
+    user = create_user(
+        actor=SYSTEM, primary_address=ADDRESS, name="Mika Sato", unit=organisation.sales
+    )
+    clients = [SecondFactorClient() for _click in range(4)]
+    for client in clients:
+        client.force_login(users_admin)
+
+    def click(client: Client) -> tuple[int, str]:
+        answer = client.post(page_of(user, LINK))
+        connection.close()
+        return answer.status_code, answer.content.decode()
+
+    def click_at_once() -> list[int]:
+        with ThreadPoolExecutor(len(clients)) as threads:
+            answers = list(threads.map(click, clients))
+        refused = [page for status, page in answers if status == 409]
+        assert all("less than a minute ago" in page for page in refused)
+        return sorted(status for status, _page in answers)
+
+    for mails in (1, 2):
+        assert click_at_once() == [302, 409, 409, 409]
+        assert [each.to for each in mailoutbox] == [[ADDRESS]] * mails
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE shared_cache SET expires = expires - interval '61 seconds'")
+    assert AuditEvent.objects.filter(name="password_link_mailed").count() == 2
 
 
 def test_who_has_a_password_or_is_suspended_is_mailed_none(
