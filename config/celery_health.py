@@ -1,7 +1,6 @@
 """What monitoring hears of workers and of beat; Celery imports it in both (CELERY_IMPORTS)."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,14 +10,13 @@ from celery.bootsteps import StartStopStep
 from celery.signals import after_task_publish, beat_init, task_postrun
 from celery.worker.components import Pool, Timer
 from django.conf import settings
-from django.db import connection
 from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import mark_process_dead
 
 from config.celery import app
 from config.health import broker_answers, find_troubles
-from delivery.monitoring import ANSWER_SECONDS, HealthServer
+from delivery.monitoring import HealthServer
 
 TICK_SECONDS = 1.0
 
@@ -32,7 +30,6 @@ class CeleryHealth:
         """`processes` are the numbers of those that do the work, if others do."""
         self.draining = False
         self._processes = processes
-        self._asking = threading.Lock()
         self.sign()
 
     def sign(self, *_args: Any, **_kwargs: Any) -> None:
@@ -49,14 +46,7 @@ class CeleryHealth:
         return faults
 
     def find_troubles(self) -> list[str]:
-        # One at a time: while PostgreSQL is silent, only one thread waits for it.
-        if not self._asking.acquire(timeout=ANSWER_SECONDS):
-            return ["PostgreSQL does not answer."]
-        try:
-            return ["It is about to end."] * self.draining + find_troubles()
-        finally:
-            connection.close()
-            self._asking.release()
+        return ["It is about to end."] * self.draining + find_troubles()
 
     def figures(self) -> Iterable[GaugeMetricFamily]:
         yield GaugeMetricFamily(

@@ -1,5 +1,6 @@
 """What keeps web, workers and beat from their work."""
 
+import threading
 from functools import cache
 
 from django.db import Error as DatabaseError
@@ -11,22 +12,22 @@ from config.celery import app
 from delivery.database import ask_whether_it_answers
 
 BROKER_SECONDS = 2
+POSTGRESQL_SECONDS = 3
+NO_POSTGRESQL = "PostgreSQL does not answer."
 
 
 class MigrationsMissingError(Exception):
     """The database is older than this code."""
 
 
+def find_faults() -> list[str]:
+    """Empty where PostgreSQL answers."""
+    return [trouble for trouble in _ask_postgresql() if trouble == NO_POSTGRESQL]
+
+
 def find_troubles() -> list[str]:
     """Empty where PostgreSQL and Redis answer and all migrations are applied."""
-    troubles = []
-    try:
-        ask_whether_it_answers()
-        _check_migrations()
-    except DatabaseError:
-        troubles.append("PostgreSQL does not answer.")
-    except MigrationsMissingError:
-        troubles.append("Migrations are missing: run manage.py migrate.")
+    troubles = _ask_postgresql()
     if not broker_answers():
         troubles.append("Redis does not answer.")
     return troubles
@@ -42,6 +43,43 @@ def broker_answers() -> bool:
     except (BrokerError, OSError):
         return False
     return True
+
+
+class _Question(threading.Thread):
+    """To PostgreSQL, on a new connection; libpq has no limit that ends every wait for an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ask PostgreSQL", daemon=True)
+        self.troubles = [NO_POSTGRESQL]
+
+    def run(self) -> None:
+        try:
+            ask_whether_it_answers()
+            _check_migrations()
+        except DatabaseError:
+            return
+        except MigrationsMissingError:
+            self.troubles = ["Migrations are missing: run manage.py migrate."]
+        else:
+            self.troubles = []
+        finally:
+            connection.close()
+
+
+_asking = threading.Lock()
+_question: _Question | None = None
+
+
+def _ask_postgresql() -> list[str]:
+    """One question at a time: whoever asks meanwhile waits for the same answer."""
+    global _question
+    with _asking:
+        if _question is None or not _question.is_alive():
+            _question = _Question()
+            _question.start()
+        question = _question
+    question.join(POSTGRESQL_SECONDS)
+    return list(question.troubles)
 
 
 @cache

@@ -168,6 +168,11 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# libpq would wait for ever for a host that is gone. What DATABASE_URL says itself goes first.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,  # seconds, for each address
+    "tcp_user_timeout": 20_000,  # milliseconds without an acknowledgement
+} | DATABASES["default"].get("OPTIONS", {})
 # The owner's role: only `migrate` and `flush` use it (accounts/owner.py).
 MIGRATE_DATABASE = env.db("MIGRATE_DATABASE_URL", default=env.str("DATABASE_URL"))
 # Only limits are in it, django-allauth's and ours, and they must hold for all web processes

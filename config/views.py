@@ -4,23 +4,24 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import signed_in
 from accounts.requests import SignedInRequest
-from config.health import find_troubles
-from delivery.database import ask_whether_it_answers
+from config.health import find_faults, find_troubles
 
 
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """200 while this process reaches the database."""
-    ask_whether_it_answers()
-    return JsonResponse({"status": "ok"})
+    """200 while this process reaches the database; else 503."""
+    return _tell("not well", find_faults())
 
 
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
     """200 while this process can serve people; else 503 and what is missing."""
-    troubles = find_troubles()
+    return _tell("not ready", find_troubles())
+
+
+def _tell(status: str, troubles: list[str]) -> HttpResponse:
     if troubles:
-        return JsonResponse({"status": "not ready", "troubles": troubles}, status=503)
+        return JsonResponse({"status": status, "troubles": troubles}, status=503)
     return JsonResponse({"status": "ok"})
 
 

@@ -16,6 +16,7 @@ from tests.monitoring import Monitored
 from tests.ports import free_port
 from tests.processes import BEAT, WORKER, Running, running, until
 from tests.services import DATA_DIR
+from tests.silent import stopped_postgresql
 
 SILENT_SECONDS = 3
 NO_POSTGRESQL = (503, "PostgreSQL does not answer.\n")
@@ -106,6 +107,9 @@ def test_what_is_away_is_told_and_is_no_reason_to_start_them_again(services, bro
     all_answer(watched, "/readyz", WELL)
     all_answer(watched, "/healthz", WELL)
     with database_away(services):
+        all_answer(watched, "/readyz", NO_POSTGRESQL)
+        all_answer(watched, "/healthz", WELL)
+    with stopped_postgresql(services):
         all_answer(watched, "/readyz", NO_POSTGRESQL)
         all_answer(watched, "/healthz", WELL)
     with silent(broker):
