@@ -6,11 +6,11 @@ from typing import get_args
 
 from prometheus_client import Counter, Histogram
 
-from smtp.pool import Acquired
+from smtp.pool import Kind
 
 CONNECTIONS = Counter(
     "outgate_upstream_connections",
-    "Connections taken to carry a message, kept from an earlier message or new",
+    "Messages started at a server, by whether the connection was kept from an earlier one or new",
     ["pool", "kind"],
 )
 MESSAGES = Counter(
@@ -28,7 +28,7 @@ step_seconds = cache(STEP_SECONDS.labels)
 DECISION = step_seconds("decision")
 
 
-def connection_counter(pool: str) -> Callable[[Acquired], None]:
-    """For a `ConnectionPool`'s `on_acquire`."""
-    counters = {kind: CONNECTIONS.labels(pool, kind) for kind in get_args(Acquired)}
+def connection_counter(pool: str) -> Callable[[Kind], None]:
+    """For a `ConnectionPool`'s `on_start`."""
+    counters = {kind: CONNECTIONS.labels(pool, kind) for kind in get_args(Kind)}
     return lambda kind: counters[kind].inc()

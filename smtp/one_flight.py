@@ -78,7 +78,9 @@ class OneFlight:
     async def finish(self) -> Reply:
         """As `Connection.finish`; also raises what `Connection.start_message` does."""
         if self._warm:
-            return await self._warm.send_whole(self._envelope, b"".join(self._content))
+            reply = await self._warm.send_whole(self._envelope, b"".join(self._content))
+            self._pool.on_start("kept")
+            return reply
         if self._started:
             return await self._started.finish()
         raise RuntimeError("no message has been started")

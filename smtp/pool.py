@@ -10,7 +10,7 @@ from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.session import Envelope
 
 Opener = Callable[[], Awaitable[Connection]]
-Acquired = Literal["kept", "new"]
+Kind = Literal["kept", "new"]
 
 
 class _Kept(NamedTuple):
@@ -26,8 +26,8 @@ class ConnectionPool:
 
     A key stands for one credential on one route; what it is made of is the caller's business, and
     `server_of` says which server it leads to. `idle` is how long an unused connection is kept,
-    `wait` how long to wait for a free place, in seconds. `on_acquire` hears which kind of
-    connection was acquired.
+    `wait` how long to wait for a free place, in seconds. `on_start` hears on which kind of
+    connection each message was started.
     Belongs to one event loop.
     """
 
@@ -40,7 +40,7 @@ class ConnectionPool:
         idle: float = 30.0,
         wait: float = 30.0,
         server_of: Callable[[Any], Hashable] = lambda key: key,
-        on_acquire: Callable[[Acquired], None] | None = None,
+        on_start: Callable[[Kind], None] | None = None,
     ) -> None:
         self._per_key = per_key
         self._per_server = per_server
@@ -48,7 +48,7 @@ class ConnectionPool:
         self._total = total
         self._idle_seconds = idle
         self._wait_seconds = wait
-        self._on_acquire = on_acquire or (lambda _kind: None)
+        self.on_start = on_start or (lambda _kind: None)
         self._idle: dict[Hashable, list[Connection]] = {}
         self._kept: dict[Connection, _Kept] = {}  # the longest idle first
         self._places: Counter[Hashable] = Counter()
@@ -68,24 +68,16 @@ class ConnectionPool:
         message is started once more on a fresh one: nothing has been handed over yet, so nothing
         can be sent twice.
         """
-
-        async def start(connection: Connection) -> None:
-            await connection.start_message(
-                envelope.sender,
-                envelope.recipients,
-                size=envelope.size,
-                body=envelope.body,
-                smtputf8=envelope.smtputf8,
-            )
-
-        connection, is_fresh = await self._acquire(key, open_connection, fresh=False)
+        connection, kind = await self._acquire(key, open_connection, fresh=False)
         try:
-            return await self._start(key, connection, start)
+            await self._start(key, connection, envelope)
         except SmtpFailure as failure:
-            if is_fresh or not _is_stale(failure):
+            if kind == "new" or not _is_stale(failure):
                 raise
-        connection, _ = await self._acquire(key, open_connection, fresh=True)
-        return await self._start(key, connection, start)
+            connection, kind = await self._acquire(key, open_connection, fresh=True)
+            await self._start(key, connection, envelope)
+        self.on_start(kind)
+        return connection
 
     async def acquire(self, key: Hashable, open_connection: Opener) -> Connection:
         """A kept connection that shows no sign of death, else a new one.
@@ -101,7 +93,6 @@ class ConnectionPool:
             return None
         connection = connections[-1]
         self._forget_idle(connection)
-        self._on_acquire("kept")
         return connection
 
     def release(self, key: Hashable, connection: Connection) -> None:
@@ -124,28 +115,28 @@ class ConnectionPool:
             self._expire(connection)
         await asyncio.sleep(0)  # lets the transports close
 
-    async def _start(
-        self, key: Hashable, connection: Connection, start: Callable[[Connection], Awaitable[None]]
-    ) -> Connection:
+    async def _start(self, key: Hashable, connection: Connection, envelope: Envelope) -> None:
         try:
-            await start(connection)
+            await connection.start_message(
+                envelope.sender,
+                envelope.recipients,
+                size=envelope.size,
+                body=envelope.body,
+                smtputf8=envelope.smtputf8,
+            )
         except BaseException:
             self.release(key, connection)
             raise
-        return connection
 
     async def _acquire(
         self, key: Hashable, open_connection: Opener, *, fresh: bool
-    ) -> tuple[Connection, bool]:
+    ) -> tuple[Connection, Kind]:
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             if not fresh and (kept := self._take_idle(key)):
-                self._on_acquire("kept")
-                return kept, False
+                return kept, "kept"
             if self._reserve(key):
-                connection = await self._open(key, open_connection)
-                self._on_acquire("new")
-                return connection, True
+                return await self._open(key, open_connection), "new"
             await self._wait(key, deadline)
 
     async def _open(self, key: Hashable, open_connection: Opener) -> Connection:

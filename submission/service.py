@@ -72,10 +72,10 @@ async def serve(*, shared: bool = False) -> None:
     pools = {
         # Apart, so that servers which people named can't take the places of our own.
         RouteKind.DEFAULT: ConnectionPool(
-            per_key=RELAY_CONNECTIONS, on_acquire=connection_counter(RouteKind.DEFAULT)
+            per_key=RELAY_CONNECTIONS, on_start=connection_counter(RouteKind.DEFAULT)
         ),
         RouteKind.GATEWAY: ConnectionPool(
-            server_of=server_of, on_acquire=connection_counter(RouteKind.GATEWAY)
+            server_of=server_of, on_start=connection_counter(RouteKind.GATEWAY)
         ),
     }
     accounts = AccountCache(watch, accounts_link)

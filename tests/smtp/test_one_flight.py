@@ -53,7 +53,8 @@ class Flights:
     """A pool whose first message has gone by DATA, so that its connection is warm."""
 
     def __init__(self, theatre: Theatre, authority: Authority, warm: float) -> None:
-        self.pool = ConnectionPool(per_key=1, wait=0.2)
+        self.begun: list[str] = []
+        self.pool = ConnectionPool(per_key=1, wait=0.2, on_start=self.begun.append)
         self.open = opener(theatre, authority, warm)
 
     async def warm_up(self) -> "Flights":
@@ -94,6 +95,7 @@ def test_everything_leaves_before_anything_is_answered(run: Run, authority: Auth
                 flights.release(flight)
             await flights.pool.close()
             assert len(theatre.stages) == 1
+            assert flights.begun == ["new", "kept", "kept"]
 
     run(dialogue())
     (lines, chunk), (_lines, bare) = seen
@@ -226,6 +228,7 @@ def test_what_does_not_fit_goes_by_data_whole(run: Run, authority: Authority, re
                 await flight.start()
             assert (await flight.finish()).code == 250
             assert len(theatre.stages) == 1 + (reason == "connection ended")
+            assert flights.begun == ["new", "new" if reason == "connection ended" else "kept"]
             flights.release(flight)
             await flights.pool.close()
 

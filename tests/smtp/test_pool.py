@@ -51,13 +51,15 @@ async def send(pool: ConnectionPool, key: str, open_connection: Opener) -> Conne
 
 def test_a_connection_is_used_again_for_its_key_only(run: Run, authority: Authority) -> None:
     async def dialogue() -> None:
-        pool = ConnectionPool()
+        begun: list[str] = []
+        pool = ConnectionPool(on_start=begun.append)
         async with playing(willing) as theatre:
             open_connection = opener(theatre, authority)
             first = await send(pool, "one", open_connection)
             assert await send(pool, "one", open_connection) is first
             assert await send(pool, "two", open_connection) is not first
             assert len(theatre.stages) == 2
+            assert begun == ["new", "kept", "new"]
             await pool.close()
             await asyncio.sleep(0.05)
             assert theatre.heard.count(b"QUIT\r\n") == 2
@@ -97,12 +99,14 @@ async def saying_goodbye(stage: Stage) -> None:
 )
 def test_a_dead_idle_connection_fails_no_message(run: Run, authority: Authority, play) -> None:
     async def dialogue() -> None:
-        pool = ConnectionPool()
+        begun: list[str] = []
+        pool = ConnectionPool(on_start=begun.append)
         async with playing(play, willing) as theatre:
             first = await send(pool, "one", opener(theatre, authority))
             await asyncio.sleep(0.05)
             assert await send(pool, "one", opener(theatre, authority)) is not first
             assert len(theatre.stages) == 2
+            assert begun == ["new", "new"]
             await pool.close()
 
     run(dialogue())
