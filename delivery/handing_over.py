@@ -181,14 +181,14 @@ class HandingOver:
         return self._end(reply, Delivery.State.HANDING_OVER if lost else Delivery.State.REFUSED)
 
     def _end(self, reply: Reply, state: str = Delivery.State.REFUSED) -> Reply:
-        """Give the connection back, unusable unless it is between messages; log what came of it."""
+        """Give the connection back, unusable unless all is well with it; log what came of it."""
         if not self._ended:
             self._ended = True
             carrier = self._carrier
+            if state != Delivery.State.DELIVERED:
+                carrier.abort()
             connection = carrier.connection if isinstance(carrier, OneFlight) else carrier
             if connection:
-                if state != Delivery.State.DELIVERED:
-                    connection.abort()
                 self._relay.release(self._route, connection)
             self._relay.log.finish(
                 self._record, state=state, reply=reply, size=self._size, times=self._steps.times

@@ -37,6 +37,7 @@ class OneFlight:
         self._envelope = envelope
         self._content: list[bytes] = []
         self._size = 0
+        self._has_left = False
 
     @classmethod
     def of(
@@ -78,6 +79,7 @@ class OneFlight:
     async def finish(self) -> Reply:
         """As `Connection.finish`; also raises what `Connection.start_message` does."""
         if self._warm:
+            self._has_left = True
             reply = await self._warm.send_whole(self._envelope, b"".join(self._content))
             self._pool.on_start("kept")
             return reply
@@ -89,6 +91,11 @@ class OneFlight:
         """Whether the server only meant to end this connection (RFC 5321 3.8): nothing was sent."""
         ended = failure.reply is not None and failure.reply.code == 421
         return bool(self._warm) and ended and failure.step is Step.MAIL
+
+    def abort(self) -> None:
+        """Drop the connection, and with it the message; one that heard nothing of it stays fit."""
+        if self.connection and (self._started or self._has_left):
+            self.connection.abort()
 
     async def start(self) -> None:
         """Go on by DATA, on whatever connection the pool gives. Raises as its `start_message`."""

@@ -236,6 +236,60 @@ def test_what_does_not_fit_goes_by_data_whole(run: Run, authority: Authority, re
     assert seen == [content]
 
 
+def test_only_what_is_dropped_before_it_left_leaves_the_connection_fit(
+    run: Run, authority: Authority
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hello(*OFFERED)
+        await by_data(stage)
+        await by_chunk(stage, "250 ok", "250 ok", "552 5.3.4 too much")
+        await stage.rest()
+
+    async def dialogue() -> None:
+        async with playing(play) as theatre:
+            flights = await Flights(theatre, authority, 5.0).warm_up()
+            for leaves in (False, True):
+                flight = flights.flight()
+                assert flight
+                assert flight.connection
+                await flight.write(STUFFED)
+                if leaves:
+                    assert (await flight.finish()).code == 552
+                flight.abort()
+                assert flight.connection.reusable is not leaves
+                flights.release(flight)
+            assert len(theatre.stages) == 1
+            await flights.pool.close()
+
+    run(dialogue())
+
+
+def test_what_has_become_data_is_dropped_with_its_connection(
+    run: Run, authority: Authority
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hello(*OFFERED)
+        await by_data(stage)
+        for reply in ("250 ok", "250 ok", "354 go on"):
+            await stage.line()
+            stage.say(reply)
+        await stage.rest()
+
+    async def dialogue() -> None:
+        async with playing(play) as theatre:
+            flights = await Flights(theatre, authority, 5.0).warm_up()
+            flight = flights.flight()
+            assert flight
+            await flight.write(STUFFED)
+            await flight.start()
+            flight.abort()
+            assert flight.connection
+            assert not flight.connection.reusable
+            await flights.pool.close()
+
+    run(dialogue())
+
+
 def test_what_can_not_be_started_either_gives_its_place_back_once(
     run: Run, authority: Authority
 ) -> None:

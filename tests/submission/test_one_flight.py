@@ -134,6 +134,29 @@ def test_a_rule_that_changes_before_the_dot_keeps_the_flight_here(
     code, text = client.getreply()
     assert (code, b"changed meanwhile" in text) == (451, True)
     assert (upstream.dots, upstream.chunks) == (1, [])
+    # The connection, of which nothing was used, is the next message's.
+    apply_policy(owner, allowed=True, version=3)
+    post_office.hears_of_changes()
+    assert send(client)[0] == 250
+    assert [command.split()[0] for command in upstream.commands].count("AUTH") == 1
+
+
+def test_a_message_that_is_broken_off_leaves_the_connection_to_the_next(
+    client, upstream, post_office, app_password
+):
+    assert send(client)[0] == 250
+    client.mail(PRIMARY)
+    client.rcpt(RECIPIENT)
+    assert client.docmd("DATA")[0] == 354
+    client.send(WIRE)
+    until(lambda: Delivery.objects.count() == 2, 5)
+    client.close()
+    assert last_logged(2).reply.startswith("451 4.3.0 The mail program broke off")
+    with post_office.connect() as another:
+        another.login(PRIMARY, app_password)
+        assert send(another)[0] == 250
+    verbs = [command.split()[0] for command in upstream.commands]
+    assert (verbs.count("AUTH"), verbs.count("MAIL")) == (1, 2)
 
 
 @pytest.mark.parametrize("body", [BODY, ("x" * 98 + "\r\n") * 700], ids=["small", "large"])
