@@ -37,7 +37,8 @@ from delivery.steps import Steps
 from delivery.upstreams import Upstreams, is_refused_password
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
-from smtp.client import Connection, SmtpFailure
+from smtp.client import Connection
+from smtp.failure import SmtpFailure
 from smtp.header import HeaderBlock
 from smtp.reply import Reply
 from smtp.session import Envelope

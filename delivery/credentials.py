@@ -4,8 +4,8 @@ from uuid import UUID
 
 from delivery.link import Link
 from sendas.credentials import Binding, CredentialError, Sealed, unseal
-from smtp.client import Credential
 from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.target import Credential
 
 STATEMENT = """
 SELECT refused_at IS NULL AND wiped_at IS NULL,

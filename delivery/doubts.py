@@ -13,7 +13,7 @@ from sendas.services.bounces import (
     recipient_is_gone,
     sender_is_gone,
 )
-from smtp.client import FailureKind, SmtpFailure
+from smtp.failure import FailureKind, SmtpFailure
 
 logger = logging.getLogger(__name__)
 

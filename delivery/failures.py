@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.utils.translation import gettext_noop as _
 
 from delivery.routing import Route, RouteKind
-from smtp.client import FailureKind, SmtpFailure, Step
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply
 
 

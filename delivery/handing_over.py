@@ -20,7 +20,8 @@ from delivery.steps import Steps
 from delivery.submitted import AWAY, REVOKED, Submission, protocol_of
 from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
-from smtp.client import Connection, SmtpFailure, Step
+from smtp.client import Connection
+from smtp.failure import SmtpFailure, Step
 from smtp.one_flight import OneFlight
 from smtp.reply import Reply
 from smtp.session import MessageSink

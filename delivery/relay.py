@@ -34,7 +34,8 @@ from sendas.credentials import CredentialError
 from sendas.models import SmtpMsa
 from sendas.upstream import open_relay
 from smtp.address import AddressError, parse_from
-from smtp.client import Connection, SmtpFailure
+from smtp.client import Connection
+from smtp.failure import SmtpFailure
 from smtp.header import HeaderBlock, HeaderError
 from smtp.one_flight import OneFlight
 from smtp.pool import ConnectionPool

@@ -44,7 +44,7 @@ from delivery.routing import (
 from policies.guardrails import Guardrails
 from policies.models import GatewayFailure
 from sendas.models import Approval, SendAs
-from smtp.client import Security, Server
+from smtp.target import Security, Server
 
 _ADDRESS = "somebody@elsewhere.example"
 # All that a guardrail looks at.

@@ -13,8 +13,8 @@ from policies.guardrails import NO_GUARDRAILS, Decider, Guardrail, Guardrails
 from policies.models import GatewayFailure
 from sendas.models import Approval
 from smtp.address import split_address
-from smtp.client import Server
 from smtp.reply import Reply
+from smtp.target import Server
 
 
 class Rule(StrEnum):

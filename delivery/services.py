@@ -23,7 +23,7 @@ from policies.services import Effective, Moment, applied_guardrails, applied_val
 from sendas.models import Approval, SendAs, SmtpMsa
 from sendas.upstream import relay
 from smtp.address import split_address
-from smtp.client import Security, Server
+from smtp.target import Security, Server
 
 
 def load_account(user: User) -> AccountSnapshot:

@@ -19,8 +19,9 @@ from sendas.services.breaker import (
     renew_claim,
 )
 from sendas.upstream import open_gateway
-from smtp.client import Connection, Credential, Timeouts
+from smtp.client import Connection
 from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.target import Credential, Timeouts
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from policies.guardrails import merge
 from policies.models import DEFAULTS, GatewayFailure, Setting
 from sendas.models import Approval, SendAs
 from sendas.upstream import relay
-from smtp.client import Security, Server
+from smtp.target import Security, Server
 
 STATEMENT = f"""
 SELECT account.primary_address, account.suspended, account.cohort,

@@ -12,9 +12,11 @@ from delivery.routing import Route, RouteKind
 from delivery.sign_in import GatewaySignIns, is_refusal
 from sendas.services.outbound_gateway import smart_host_sign_in
 from sendas.upstream import open_relay, open_smart_host
-from smtp.client import Connection, Server, SmtpFailure
+from smtp.client import Connection
+from smtp.failure import SmtpFailure
 from smtp.pool import ConnectionPool
 from smtp.session import Envelope
+from smtp.target import Server
 
 RELAY_CONNECTIONS = 20  # of one run, to our own relay
 # A server that did not answer is not asked for every other message that waits for it.

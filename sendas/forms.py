@@ -19,7 +19,7 @@ from sendas.services.outcomes import ConnectionTestError
 from sendas.services.proof import CODE_DIGITS
 from sendas.services.signatures import signature_for_box, signature_from_box
 from smtp.address import AddressError, normalise_address
-from smtp.client import Security
+from smtp.target import Security
 
 OWN_SERVER, OUR_SERVERS = "own", "ours"
 TREAT_AS_ALIAS_HELP = gettext_lazy("Leave it on if the mailbox is yours alone.")

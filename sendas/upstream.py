@@ -6,9 +6,11 @@ from functools import cache
 from django.conf import settings
 
 from policies.guardrails import TLS_VERSIONS
-from smtp.client import Connection, Credential, Server, Timeouts, connect
+from smtp.client import Connection
 from smtp.egress import EgressGuard
 from smtp.relay_url import parse_relay_url
+from smtp.sign_on import connect
+from smtp.target import Credential, Server, Timeouts
 from smtp.tls import ClientContext, client_tls_context
 
 LEAST_TLS = TLS_VERSIONS[0]
@@ -37,7 +39,7 @@ async def open_gateway(
     least_tls: str = LEAST_TLS,
     timeouts: Timeouts | None = None,
 ) -> Connection:
-    """Connect and sign in to a server that a person named. Raises smtp.client.SmtpFailure."""
+    """Connect and sign in to a server that a person named. Raises SmtpFailure."""
     return await connect(
         server,
         credential=credential,

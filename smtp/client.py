@@ -1,31 +1,19 @@
-"""The SMTP client (RFC 5321, RFC 6409): signs on to one server, and carries messages to it."""
+"""The SMTP client (RFC 5321, RFC 6409): carries messages over a connection that is signed on.
+
+`smtp/sign_on.py` makes one.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from smtp import sasl
 from smtp.content import without_dots
-from smtp.egress import EgressGuard, Endpoint, ascii_host
 from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.opening import Line, opening
 from smtp.reply import Reply
 from smtp.session import Body, Envelope
-from smtp.target import Credential, Security, Server, Timeouts
-from smtp.tls import ClientContext, check_context, classify
+from smtp.target import Credential, Timeouts
 from smtp.wire import Wire
-
-__all__ = [
-    "Connection",
-    "Credential",
-    "FailureKind",
-    "Security",
-    "Server",
-    "SmtpFailure",
-    "Step",
-    "Timeouts",
-    "connect",
-]
 
 # Content is sent in pieces of at least this size, so that a small message and its dot leave in one
 # packet.
@@ -33,53 +21,6 @@ _COALESCE = 16_384
 _NO_8BIT = Reply(554, "5.6.3", "The next server does not take 8-bit content")
 _NO_UTF8 = Reply(554, "5.6.7", "The next server does not take addresses or headers beyond ASCII")
 _TOO_LARGE = Reply(552, "5.3.4", "The message is larger than the next server takes")
-
-
-async def connect(
-    server: Server,
-    *,
-    credential: Credential | None = None,
-    guard: EgressGuard | None,
-    tls: ClientContext,
-    hostname: str,
-    timeouts: Timeouts | None = None,
-) -> "Connection":
-    """A connection that is encrypted as `server` says and signed in. Raises SmtpFailure.
-
-    `guard` is None only for servers that the operator named. No byte of AUTH is sent before the
-    certificate is verified. ValueError for a TLS context that does not verify.
-    """
-    check_context(tls)
-    times = timeouts or Timeouts()
-    wire = await _open(server, guard, times.connect)
-    connection = Connection(wire, server, credential, times)
-    try:
-        await connection.sign_on(tls, hostname)
-    except BaseException:
-        wire.abort()
-        raise
-    return connection
-
-
-async def _open(server: Server, guard: EgressGuard | None, seconds: float) -> Wire:
-    loop = asyncio.get_running_loop()
-    endpoints = await _endpoints(server, guard, seconds)
-    for address, port in endpoints:
-        # Closed, silent and unreachable are one and the same: the next address may answer.
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(seconds / len(endpoints)):
-                return (await loop.create_connection(Wire, address, port))[1]
-    raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.CONNECT)
-
-
-async def _endpoints(server: Server, guard: EgressGuard | None, seconds: float) -> list[Endpoint]:
-    if guard is None:
-        return [Endpoint(server.host, server.port)]
-    try:
-        async with asyncio.timeout(seconds):
-            return await guard.resolve(server.host, server.port)
-    except TimeoutError:
-        raise SmtpFailure(FailureKind.NO_PUBLIC_ADDRESS, Step.RESOLVE) from None
 
 
 class Connection:
@@ -90,14 +31,18 @@ class Connection:
     """
 
     def __init__(
-        self, wire: Wire, server: Server, credential: Credential | None, timeouts: Timeouts
+        self,
+        wire: Wire,
+        extensions: dict[str, str],
+        credential: Credential | None,
+        timeouts: Timeouts,
     ) -> None:
-        self.extensions: dict[str, str] = {}
+        """`extensions` are the keywords that the server announced, with their parameters."""
+        self.extensions = extensions
         self._wire = wire
-        self._server = server
         self._credential = credential
         self._timeouts = timeouts
-        self._is_idle = False
+        self._is_idle = True
         self._answered_at = 0.0
         self._in_content = False
         self._pending: list[bytes] = []
@@ -134,23 +79,6 @@ class Connection:
         """What the server announced as its limit (RFC 1870), in octets; None if nothing or 0."""
         words = self.extensions.get("SIZE", "").split()
         return (int(words[0]) or None) if words and words[0].isdecimal() else None
-
-    async def sign_on(self, tls: ClientContext, hostname: str) -> None:
-        """Everything up to the first message; called once, by `connect`."""
-        try:
-            if self._server.security is Security.SSL:
-                await self._secure(tls)
-            await self._greet()
-            await self._say_hello(hostname)
-        except SmtpFailure as failure:
-            raise _as_unknown_server(failure) from None
-        if self._server.security is Security.STARTTLS:
-            await self._start_tls(tls)
-            await self._say_hello(hostname)
-        if self._credential:
-            await self._sign_in(self._credential)
-        self._wire.remember_tls_session()
-        self._is_idle = True
 
     async def start_message(
         self,
@@ -279,59 +207,6 @@ class Connection:
         self._pending.clear()
         self._wire.abort()
 
-    # Signing on
-
-    async def _secure(self, tls: ClientContext) -> None:
-        host = ascii_host(self._server.host) or self._server.host
-        try:
-            await self._wire.start_tls(tls, host, self._timeouts.connect)
-        except OSError as error:
-            tls.forget(host)
-            kind = classify(error) or FailureKind.CONNECTION_LOST
-            raise SmtpFailure(kind, Step.TLS) from None
-
-    async def _greet(self) -> None:
-        greeting = await self._reply(self._timeouts.connect, Step.GREETING)
-        if greeting.code != 220:
-            raise SmtpFailure(FailureKind.REFUSED, Step.GREETING, reply=greeting)
-
-    async def _say_hello(self, hostname: str) -> None:
-        reply = await self._command(f"EHLO {hostname}".encode("ascii"), Step.EHLO)
-        if reply.code == 421:
-            raise SmtpFailure(FailureKind.REFUSED, Step.EHLO, reply=reply)
-        if reply.code != 250:
-            raise SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, Step.EHLO)
-        self.extensions = _extensions(reply)
-
-    async def _start_tls(self, tls: ClientContext) -> None:
-        if "STARTTLS" not in self.extensions:
-            raise SmtpFailure(FailureKind.TLS_NOT_OFFERED, Step.STARTTLS)
-        reply = await self._command(b"STARTTLS", Step.STARTTLS)
-        if reply.code != 220:
-            raise SmtpFailure(FailureKind.TLS_NOT_OFFERED, Step.STARTTLS, reply=reply)
-        # Nothing said in plaintext counts (RFC 3207 4.2).
-        self.extensions = {}
-        await self._secure(tls)
-
-    async def _sign_in(self, credential: Credential) -> None:
-        offered = self.extensions.get("AUTH", "").upper().split()
-        if "PLAIN" in offered:
-            response = sasl.plain_response(credential.username, credential.password)
-            reply = await self._command(b"AUTH PLAIN " + response, Step.AUTH)
-        elif "LOGIN" in offered:
-            reply = await self._command(b"AUTH LOGIN", Step.AUTH)
-            for answer in sasl.login_responses(credential.username, credential.password):
-                if reply.code == 334:
-                    reply = await self._command(answer, Step.AUTH)
-        else:
-            raise SmtpFailure(FailureKind.AUTH_NOT_OFFERED, Step.AUTH)
-        if reply.is_positive and reply.code != 235:
-            raise SmtpFailure(FailureKind.CONNECTION_LOST, Step.AUTH)
-        if reply.code != 235:
-            raise SmtpFailure(FailureKind.AUTH_REFUSED, Step.AUTH, reply=reply)
-
-    # A message
-
     def _check_fit(self, size: int | None, body: Body, *, smtputf8: bool) -> None:
         """Refuse what the server cannot take before it hears of it."""
         if not self.reusable:
@@ -428,19 +303,3 @@ class Connection:
 def _out_of_step() -> SmtpFailure:
     """The content has left, and the two sides no longer speak of the same command."""
     return SmtpFailure(FailureKind.CONNECTION_LOST, Step.FINAL_DOT)
-
-
-def _extensions(reply: Reply) -> dict[str, str]:
-    """The keywords of an EHLO reply in upper case, with their parameters."""
-    extensions = {}
-    for line in reply.text.split("\n")[1:]:
-        keyword, _, parameters = line.partition(" ")
-        extensions[keyword.upper()] = parameters
-    return extensions
-
-
-def _as_unknown_server(failure: SmtpFailure) -> SmtpFailure:
-    """Before EHLO has been answered, closed, silent and foreign all look the same."""
-    if failure.kind in (FailureKind.CONNECTION_LOST, FailureKind.TIMEOUT):
-        return SmtpFailure(FailureKind.NOT_A_MAIL_SERVER, failure.step)
-    return failure

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from sendas.models.send_as import SendAs
 from sendas.models.troubles import Trouble, kinds_of
-from smtp.client import Security
+from smtp.target import Security
 
 
 class Approval(models.TextChoices):

@@ -20,8 +20,8 @@ from sendas.models import OwnerNotice, SendAs, SmtpMsa
 from sendas.services.addresses import gateway_password, set_gateway
 from sendas.services.connection import GatewaySettings
 from sendas.services.outcomes import ConnectionTestError
-from smtp.client import Credential
 from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.target import Credential
 
 CLAIM_SECONDS = 15  # unless it is renewed meanwhile: then whoever had it is dead
 

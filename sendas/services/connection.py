@@ -23,16 +23,9 @@ from sendas.services.outcomes import (
     told,
 )
 from sendas.upstream import LEAST_TLS, egress_guard, open_gateway, relay
-from smtp.client import (
-    Credential,
-    FailureKind,
-    Security,
-    Server,
-    SmtpFailure,
-    Step,
-    Timeouts,
-)
 from smtp.egress import EgressGuard
+from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.target import Credential, Security, Server, Timeouts
 
 TESTS_PER_HOUR = 10  # per account: people retry, port scanners do not get far
 TEST_SECONDS = 9  # so that the page answers within ten, whatever the server does

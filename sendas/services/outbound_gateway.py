@@ -26,7 +26,8 @@ from sendas.services.connection import (
 )
 from sendas.services.outcomes import ConnectionTestError, TestStep
 from sendas.upstream import open_smart_host, smart_host_guard
-from smtp.client import Credential, FailureKind, Security, Server, SmtpFailure, Step
+from smtp.failure import FailureKind, SmtpFailure, Step
+from smtp.target import Credential, Security, Server
 
 SETTING = Setting.OUTBOUND_GATEWAY
 

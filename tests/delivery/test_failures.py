@@ -4,8 +4,9 @@ import pytest
 
 from delivery.failures import explain_failure
 from delivery.routing import Explanation, Route, RouteKind, Rule
-from smtp.client import FailureKind, Security, Server, SmtpFailure, Step
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply
+from smtp.target import Security, Server
 
 ADDRESS = "user.name@partner.example"
 ROUTE = Route(

@@ -29,11 +29,12 @@ from delivery.steps import Steps
 from delivery.submitted import Submission
 from delivery.trace import Trace
 from delivery.upstreams import pool_key
-from smtp.client import Connection, Security, Server
+from smtp.client import Connection
 from smtp.header import HeaderBlock
 from smtp.pool import ConnectionPool
 from smtp.reply import Reply
 from smtp.session import Envelope, Session
+from smtp.target import Security, Server
 
 PRIMARY = "user@yourdomain.com"
 ACCOUNT = AccountSnapshot(PRIMARY)

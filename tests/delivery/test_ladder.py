@@ -17,7 +17,7 @@ from delivery.routing import (
 from policies.guardrails import Guardrails, Patterns
 from policies.models import GatewayFailure
 from sendas.models import Approval
-from smtp.client import Security, Server
+from smtp.target import Security, Server
 
 ADDRESS = "user.name@partnerdomain.com"
 SERVER = Server("smtp.partnerdomain.com", 587, Security.STARTTLS)

@@ -14,8 +14,8 @@ from delivery.link import PLANS, AwayError, Link
 from delivery.log import STATEMENT, DeliveryLog, Message
 from delivery.models import Delivery, DeliveryRecipient
 from delivery.routing import AccountSnapshot, AppliedSettings, Route, decide
-from smtp.client import Security, Server
 from smtp.reply import Reply
+from smtp.target import Security, Server
 from tests.away import database_away
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ from delivery.routing import (
 from policies.guardrails import NO_GUARDRAILS, Decider, Guardrail, Guardrails, Patterns
 from policies.models import GatewayFailure
 from sendas.models import Approval
-from smtp.client import Security, Server
+from smtp.target import Security, Server
 
 PRIMARY, ALIAS, OUTSIDE = "user@yourdomain.com", "yuki@yourdomain.com", "user.name@partner.example"
 RELAY = Server("relay.yourdomain.com", 587, Security.STARTTLS)

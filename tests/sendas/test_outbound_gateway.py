@@ -21,7 +21,7 @@ from sendas.services.outbound_gateway import (
 )
 from sendas.services.outcomes import ConnectionTestError
 from sendas.services.rotation import rotate_credentials
-from smtp.client import Credential
+from smtp.target import Credential
 from tests.sendas.conftest import CANARY, PARTNER
 
 GATEWAY = SmartHost("localhost", 0, "starttls", PARTNER, CANARY)

@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from smtp.client import Connection, Credential, Security, Server, SmtpFailure, Timeouts, connect
+from smtp.client import Connection
+from smtp.failure import SmtpFailure
+from smtp.sign_on import connect
+from smtp.target import Credential, Security, Server, Timeouts
 from smtp.tls import ClientContext
 from tests.smtp.certificates import Authority
 from tests.smtp.fakes import PASSWORD, Play, playing

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from smtp.client import Credential, FailureKind, Security, SmtpFailure
+from smtp.failure import FailureKind, SmtpFailure
 from smtp.reply import Reply
+from smtp.target import Credential, Security
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import CONTENT, connected

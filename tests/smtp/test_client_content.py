@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from smtp.client import Connection, FailureKind, Security, SmtpFailure, Step
+from smtp.client import Connection
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply
+from smtp.target import Security
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import CONTENT, QUICK, connected

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from smtp.client import FailureKind, Security, SmtpFailure
+from smtp.failure import FailureKind, SmtpFailure
+from smtp.target import Security
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import connected

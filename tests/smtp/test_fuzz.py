@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,14 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smtp.address import AddressError, normalise_address, parse_from, parse_path
-from smtp.client import Connection, Credential, Security, Server, SmtpFailure, Timeouts
+from smtp.client import Connection
 from smtp.connection import SmtpServerProtocol
 from smtp.counter import ConnectionCounter
+from smtp.failure import SmtpFailure
 from smtp.header import HeaderBlock, HeaderError
 from smtp.proxy import ProxyError, parse_proxy_header
 from smtp.reply import Reply, ReplyError, ReplyParser
 from smtp.service import Service
 from smtp.session import Limits
+from smtp.sign_on import SigningOn
+from smtp.target import Credential, Security, Server, Timeouts
+from smtp.tls import client_tls_context
 from smtp.wire import Wire
 from tests.smtp.certificates import Authority
 from tests.smtp.fakes import Recorder
@@ -213,10 +216,12 @@ def test_the_client_makes_a_reply_or_a_failure_of_whatever_a_server_says(
         upstream = Upstream(wire, [*GOOD[:good], *script])
         wire.connection_made(upstream)
         server = Server("localhost", 587, Security.NONE)
-        connection = Connection(wire, server, Credential("user", "secret"), SOON)
+        credential = Credential("user", "secret")
         asyncio.get_running_loop().call_soon(upstream.answer)
+        signing_on = SigningOn(wire, server, credential, SOON)
+        extensions = await signing_on.run(client_tls_context(), "mail.example.com")
+        connection = Connection(wire, extensions, credential, SOON)
         try:
-            await connection.sign_on(ssl.create_default_context(), "mail.example.com")
             await connection.start_message("a@example.com", ["b@example.com"])
             await connection.write(b"Subject: x\r\n\r\n")
             reply = await connection.finish()

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from smtp.client import FailureKind, Security, Server, SmtpFailure, Step, Timeouts, connect
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.one_flight import LARGEST, OneFlight
 from smtp.pool import ConnectionPool, Opener
 from smtp.session import Envelope
+from smtp.sign_on import connect
+from smtp.target import Security, Server, Timeouts
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.fakes import Stage, Theatre, playing

@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from smtp.client import Connection, FailureKind, Security, Server, SmtpFailure, Step, connect
+from smtp.client import Connection
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.pool import ConnectionPool
 from smtp.session import Envelope
+from smtp.sign_on import connect
+from smtp.target import Security, Server
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import CREDENTIAL, QUICK

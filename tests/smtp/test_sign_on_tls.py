@@ -6,7 +6,9 @@ import ssl
 
 import pytest
 
-from smtp.client import FailureKind, Security, Server, SmtpFailure, connect
+from smtp.failure import FailureKind, SmtpFailure
+from smtp.sign_on import connect
+from smtp.target import Security, Server
 from smtp.tls import ClientContext
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run

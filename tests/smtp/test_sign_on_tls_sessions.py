@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from smtp.client import FailureKind, SmtpFailure
+from smtp.failure import FailureKind, SmtpFailure
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import connected

@@ -7,9 +7,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from smtp.client import FailureKind, Security, Server, SmtpFailure, Step, connect
 from smtp.egress import EgressGuard
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply
+from smtp.sign_on import connect
+from smtp.target import Security, Server
 from tests.smtp.certificates import Authority
 from tests.smtp.conftest import Run
 from tests.smtp.connecting import CREDENTIAL, QUICK, connected, failure_of, no_auth
