@@ -51,6 +51,7 @@ class SmtpServerProtocol(asyncio.Protocol):
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._paused = False
+        self._choked = False
         self._counted = False
         self._message: IncomingMessage | None = None
         self._chunks: ChunkReader | None = None
@@ -143,6 +144,17 @@ class SmtpServerProtocol(asyncio.Protocol):
         # Before CPython 3.11.3 a TLS transport that is closed twice can't be aborted any more.
         if not self._transport.is_closing():
             self._transport.close()
+
+    def pause_writing(self) -> None:
+        """Who does not read our replies is not read either."""
+        self._choked = True
+        if not self.closed.done():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if not (self._paused or self.closed.done()):
+            self._transport.resume_reading()
 
     # What the client sends
 
@@ -239,7 +251,7 @@ class SmtpServerProtocol(asyncio.Protocol):
         if transport is None or self.closed.done():
             return
         self._transport = transport
-        self._paused = False
+        self._paused = self._choked = False
         self._dialogue.start_tls(transport.get_extra_info("ssl_object").version())
         if self._implicit_tls and not self._buffer:
             self._state = _State.SILENT
@@ -295,8 +307,8 @@ class SmtpServerProtocol(asyncio.Protocol):
             self._chunks.refuse(refusal)
         self._chunks.expect(chunk)
         self._enter_content(self._message)
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        data = bytes(self._buffer[: chunk.size])
+        del self._buffer[: chunk.size]
         self._read_content(self._message, data)
 
     def _read_content(self, message: IncomingMessage, data: bytes) -> None:
@@ -398,7 +410,8 @@ class SmtpServerProtocol(asyncio.Protocol):
     def _resume(self) -> None:
         if self._paused and not self.closed.done():
             self._paused = False
-            self._transport.resume_reading()
+            if not self._choked:
+                self._transport.resume_reading()
 
     def _on_deadline(self) -> None:
         if self._state is _State.SILENT:

@@ -35,6 +35,8 @@ async def encrypt(
     if encrypted is not None:
         # While reading is paused, TLS goes on and would hold four times as much.
         cast("Any", encrypted).set_read_buffer_limits(HELD_WHILE_BUSY)
+        # Eight times as much, of replies that the client does not read.
+        encrypted.set_write_buffer_limits(HELD_WHILE_BUSY)
     return encrypted
 
 

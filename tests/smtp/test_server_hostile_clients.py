@@ -140,3 +140,28 @@ def test_a_client_without_tls_on_the_tls_port_gets_nothing(run: Run, authority: 
             assert not (await client.reader.read(3)).startswith(b"2")
 
     run(dialogue())
+
+
+def test_who_reads_no_replies_is_not_read_either(run: Run, authority: Authority) -> None:
+    """Else one client could have us keep replies for it until the memory is full."""
+    count = 600_000  # with more replies than a kernel keeps
+
+    async def dialogue() -> None:
+        handler = Recorder()
+        async with serving_one(handler, authority) as client:
+            await client.say("MAIL FROM:<user@example.com>")
+            await client.say("RCPT TO:<a@example.net>")
+            assert await client.say(b"BDAT %d\r\n" % len(HEADER) + HEADER[:-2]) == "250 2.0.0 OK"
+            [message] = handler.messages
+            client.send(b"BDAT 1\r\nx" * count + b"BDAT 2 LAST\r\n\r\n")
+            taken = -1
+            while taken < len(message.chunks):
+                taken = len(message.chunks)
+                await asyncio.sleep(0.5)
+            assert 0 < taken < count
+            heard = b""
+            while not heard.endswith(b"250 2.0.0 Taken\r\n"):
+                heard = heard[-20:] + await client.reader.read(65_536)
+        assert message.body == b"x" * count + b"\r\n"
+
+    run(dialogue())
