@@ -1,5 +1,6 @@
 """The outbox, from the side of those who put messages in: store, look after, take out again."""
 
+import threading
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
@@ -44,7 +45,8 @@ class OutboxWriter:
 
     The content is a header block without what `write_header` adds, and a body in the form of DATA.
     Nothing is promised before `commit` has returned. `add` touches no database; the others are
-    synchronous. At most one chunk is held here, besides what was added last.
+    synchronous, and wait for each other: who gave up waiting for a `commit` calls `abandon` from
+    another thread. At most one chunk is held here, besides what was added last.
     """
 
     def __init__(self, draft: Draft, number: UUID | None = None) -> None:
@@ -53,6 +55,8 @@ class OutboxWriter:
         self._draft = draft
         self._held = bytearray()
         self._stored = 0
+        self._turn = threading.RLock()
+        self._abandoned = False
 
     @property
     def is_full(self) -> bool:
@@ -65,34 +69,40 @@ class OutboxWriter:
 
     def flush(self) -> None:
         """Store all that is full, each chunk in a transaction of its own."""
-        while self.is_full:
-            with transaction.atomic():
-                if not self._stored:
-                    self._create(OutboxMessage.State.STORING)
-                self._touch(OutboxMessage.State.STORING)
-                self._store(bytes(self._held[:CHUNK_BYTES]), is_last=False)
-            del self._held[:CHUNK_BYTES]
+        with self._turn:
+            while self.is_full:
+                with transaction.atomic():
+                    if not self._stored:
+                        self._create(OutboxMessage.State.STORING)
+                    self._touch(OutboxMessage.State.STORING)
+                    self._store(bytes(self._held[:CHUNK_BYTES]), is_last=False)
+                del self._held[:CHUNK_BYTES]
 
     def commit(self) -> None:
         """Store the rest and let the message be sent: from now on it is ours."""
-        self.flush()
-        with transaction.atomic():
-            if self._stored:
-                self._touch(OutboxMessage.State.WAITING)
-            else:
-                self._create(OutboxMessage.State.WAITING)
-            self._store(bytes(self._held), is_last=True)
+        with self._turn:
+            self.flush()
+            with transaction.atomic():
+                if self._stored:
+                    self._touch(OutboxMessage.State.WAITING)
+                else:
+                    self._create(OutboxMessage.State.WAITING)
+                self._store(bytes(self._held), is_last=True)
 
     def abandon(self) -> None:
         """Leave nothing behind of a message whose author was not told that it is ours.
 
         A commit that was not heard of may have happened all the same.
         """
-        OutboxMessage.objects.filter(
-            pk=self.id, state__in=(OutboxMessage.State.STORING, OutboxMessage.State.WAITING)
-        ).delete()
+        with self._turn:
+            self._abandoned = True
+            OutboxMessage.objects.filter(
+                pk=self.id, state__in=(OutboxMessage.State.STORING, OutboxMessage.State.WAITING)
+            ).delete()
 
     def _create(self, state: str) -> None:
+        if self._abandoned:
+            raise AbandonedError
         OutboxMessage.objects.create(
             id=self.id,
             state=state,

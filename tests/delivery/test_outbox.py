@@ -1,11 +1,13 @@
 """The outbox from the first chunk to the end: what is kept, what is sent, and what is left."""
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -26,6 +28,7 @@ from delivery.outbox import (
 from delivery.sealing import CHUNK_BYTES, ContentError
 from tests.away import database_away
 from tests.delivery.outbox import CANARY, RECIPIENT, content_for, deliver, put, state_of
+from tests.processes import until
 
 State = OutboxMessage.State
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -216,6 +219,51 @@ def test_what_nobody_goes_on_storing_is_tidied_away_and_can_no_longer_be_committ
     assert not OutboxMessage.objects.exists()
     with pytest.raises(AbandonedError):
         writer.commit()
+
+
+@pytest.mark.parametrize("octets", [10, CHUNK_BYTES + 1], ids=["one chunk", "two chunks"])
+def test_what_is_abandoned_while_its_commit_hangs_is_not_sent_afterwards(owner, octets):
+    """Its mail program heard 451 after five seconds, and sends the message again."""
+    draft = Draft("smtp", owner.pk, owner.primary_address, owner.primary_address, [RECIPIENT], "")
+    writer = OutboxWriter(draft)
+    writer.add(b"x" * octets)
+    writer.flush()
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE delivery_outboxchunk IN SHARE MODE")
+            committing = threads.submit(apart, writer.commit)
+            until(lambda: waiting_for_locks() == 1, 5)
+            abandoning = threads.submit(apart, writer.abandon)
+            wait([abandoning], 0.5)
+        wait([committing, abandoning], 10)
+        abandoning.result()
+    assert not OutboxMessage.objects.exists()
+    assert not OutboxChunk.objects.exists()
+
+
+def test_what_was_abandoned_before_its_commit_began_can_no_longer_be_committed(owner):
+    draft = Draft("smtp", owner.pk, owner.primary_address, owner.primary_address, [RECIPIENT], "")
+    writer = OutboxWriter(draft)
+    writer.add(b"x")
+    writer.abandon()
+    with pytest.raises(AbandonedError):
+        writer.commit()
+    assert not OutboxMessage.objects.exists()
+
+
+def apart(work: Callable[[], None]) -> None:
+    """On a connection of its thread's own."""
+    try:
+        work()
+    finally:
+        connection.close()
+
+
+def waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
 
 
 def test_rows_of_messages_that_ended_long_ago_go_and_the_log_stays(owner, relay):
