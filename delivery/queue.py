@@ -5,11 +5,14 @@ dead, and is not, neither sends nor overwrites.
 """
 
 import json
+import logging
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
@@ -20,6 +23,8 @@ from delivery.report import report_failure
 from delivery.routing import Route
 from delivery.sealing import ContentError
 from smtp.reply import Reply
+
+logger = logging.getLogger(__name__)
 
 # A worker renews its claims several times within this; the rows of a dead one are due again then.
 CLAIM_SECONDS = 60
@@ -210,13 +215,26 @@ def settle(batch: list[Outcome]) -> list[str]:
         for outcome in failed:
             message, first = outcome.job.message, outcome.job.first
             is_kept = message.is_written_here and first is not None
-            report_failure(message, outcome.reply, first.content if first else b"", is_kept=is_kept)
+            _report(outcome, is_kept=is_kept)
             if is_kept:
                 kept.add(message.pk)
         ended = (OutboxMessage.State.SENT, OutboxMessage.State.FAILED)
         gone = [message_id for message_id, state in states.items() if state in ended]
         OutboxChunk.objects.filter(message__in={*gone} - kept).delete()
     return [states.get(outcome.job.message.pk, "lost") for outcome in batch]
+
+
+def _report(outcome: Outcome, *, is_kept: bool) -> None:
+    message, first = outcome.job.message, outcome.job.first
+    content = first.content if first else b""
+    try:
+        report_failure(message, outcome.reply, content, is_kept=is_kept)
+    except DatabaseError:
+        raise
+    except Exception as error:  # without it nothing of the batch would end, and all be sent again
+        frames = traceback.extract_tb(error.__traceback__)
+        where = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in frames[-3:])
+        logger.error("outbox %s: no report, %s at %s", message.pk, type(error).__name__, where)
 
 
 def _log_outcomes(batch: Sequence[Outcome]) -> None:

@@ -20,6 +20,10 @@ from delivery.reply_words import reply_words
 from smtp.reply import Reply
 
 _LINE_STARTING_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
+_MESSAGE_ID = re.compile(r"(?!.*=\?)[!-~]+")  # without what could be an encoded word
+# Long lines that others have written stay as they are: to fold them, Python would read encoded
+# words in them, and fail on some.
+_UNFOLDED = SMTP.clone(refold_source="none")
 _BEYOND_ASCII = re.compile(r"[^!-\[\]-~]")
 
 
@@ -44,7 +48,7 @@ def report_failure(message: OutboxMessage, reply: Reply, content: bytes, *, is_k
         message_id=report["Message-ID"],
         null_sender=True,
     )
-    octets = report.as_bytes(policy=SMTP)
+    octets = report.as_bytes(policy=_UNFOLDED)
     header, empty, body = octets.partition(b"\r\n\r\n")
     store_message(draft, [header + empty, _LINE_STARTING_WITH_DOT.sub(b"..", body)])
 
@@ -73,7 +77,7 @@ def write_report(
     report["Subject"] = subject
     report["Message-ID"] = make_msgid(domain=settings.OUTGATE_HOSTNAME)
     report["Auto-Submitted"] = "auto-replied"
-    if message.message_id.isascii() and message.message_id.isprintable():
+    if _MESSAGE_ID.fullmatch(message.message_id):
         report["References"] = message.message_id
     text = MIMEPart(policy=SMTP)
     text.set_content(body, cte="quoted-printable")
@@ -110,7 +114,7 @@ def _typed(address: str) -> str:
 
 def _one_line(reply: Reply) -> str:
     words = " ".join(str(reply).split())
-    return words.encode("ascii", "replace").decode("ascii")
+    return words.encode("ascii", "replace").decode("ascii")[:900]  # a line holds 998 octets
 
 
 def _original_header(content: bytes) -> Message:

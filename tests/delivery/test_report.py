@@ -10,7 +10,7 @@ from flufl.bounce import all_failures
 from accounts.services.audit import SYSTEM
 from accounts.services.people import choose_language, suspend_user
 from delivery.models import OutboxMessage
-from tests.delivery.outbox import RECIPIENT, content_for, deliver, put
+from tests.delivery.outbox import RECIPIENT, content_for, deliver, put, state_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,6 +92,37 @@ def test_headers_and_recipients_beyond_ascii_survive(report, owner):
     _text, status, header = found.iter_parts()
     assert "für Größe" in header.get_content()
     assert status.get_payload()[1]["Final-Recipient"] == r"utf-8; j\x{F6}rg@customer.example"
+
+
+NO_WORD = "=?utf-8?b?xx?="  # Python can read it, and not write it again
+
+
+@pytest.mark.parametrize(
+    ("recipient", "answer", "message_id"),
+    [
+        (f"{NO_WORD}@{'long.' * 20}example", REFUSED, "<x@yourdomain.com>"),
+        (RECIPIENT, f"550 5.1.1 {NO_WORD}{'x' * 200}\r\n".encode(), "<x@yourdomain.com>"),
+        (RECIPIENT, REFUSED, NO_WORD + "x" * 200),
+    ],
+    ids=["recipient", "answer", "Message-ID"],
+)
+def test_what_can_not_be_written_again_ends_with_a_report(
+    owner, relay, recipient, answer, message_id
+):
+    relay.answers[recipient] = answer
+    message = put(owner, recipients=[recipient])
+    OutboxMessage.objects.update(message_id=message_id)
+    deliver()
+    assert state_of(message) == State.FAILED
+    assert [taken.recipients for taken in relay.taken] == [[owner.primary_address]]
+
+
+def test_a_report_that_can_not_be_written_keeps_no_message_from_its_end(owner, relay, settings):
+    settings.OUTGATE_FROM_ADDRESS = "outgate@yourdomain.com\nBcc: all@yourdomain.com"
+    relay.answers[RECIPIENT] = REFUSED
+    refused, taken = put(owner), put(owner, recipients=["other@customer.example"])
+    deliver()
+    assert (state_of(refused), state_of(taken)) == (State.FAILED, State.SENT)
 
 
 def test_a_suspended_account_is_told_why(owner, relay):
