@@ -12,7 +12,8 @@ from delivery.failures import Sentence, explain_failure
 from delivery.refusal_words import refusal_words
 from delivery.reply_words import reply_words
 from delivery.routing import RouteKind
-from smtp.client import _NO_8BIT, _NO_UTF8, _TOO_LARGE, FailureKind, SmtpFailure, Step
+from smtp.client import _NO_8BIT, _NO_UTF8, _TOO_LARGE
+from smtp.failure import FailureKind, SmtpFailure, Step
 from smtp.reply import Reply
 from tests.delivery.test_failures import ADDRESS, ROUTE
 from tests.delivery.test_refusal_words import REFUSED
