@@ -33,32 +33,20 @@ class Wave(NamedTuple):
 class Rollout:
     """`unit` and `author` are None where they are gone; `now` is PostgreSQL's clock.
 
+    `state` is rollout_state, or undone: an undone change is also replaced, or was complete.
     `actions` is what was done to the change since it was saved, each with the name of who did it.
     """
 
     change: PolicyChange
+    state: str
     unit: OrgUnit | None
     author: User | None
     applied: set[int]
     waves: list[Wave]
     replaced_at: datetime | None
     undone_by: PolicyChange | None
-    is_paused: bool
     actions: list[tuple[RolloutAction, str]]
     now: datetime
-
-    @property
-    def state(self) -> str:
-        """As the page names it: an undone change is also replaced, or was complete."""
-        if self.undone_by:
-            return "undone"
-        if self.change.version is None:
-            return "cancelled" if self.change.cancelled_at else "scheduled"
-        if self.replaced_at:
-            return "replaced"
-        if self.waves_applied == len(self.waves):
-            return "complete"
-        return "paused" if self.is_paused else "rolling"
 
     @property
     def is_live(self) -> bool:
@@ -181,21 +169,25 @@ class _Rows:
     def rollout(self, change: PolicyChange) -> Rollout:
         rows = self.waves[change.pk]
         replaced_at = max((row.superseded_at for row in rows if row.superseded_at), default=None)
+        unit, undone_by = self.units.get(change.unit_id), self.undos.get(change.pk)
+        # What was applied to a unit goes with it; its waves stay.
+        came = {row.cohort for row in rows if row.applied_at}
+        reached = self.applied[change.pk] if unit else came
         # A cohort that a newer change reached instead has that one, not this.
-        has_it = self.applied[change.pk] - {row.cohort for row in rows if row.superseded_at}
+        has_it = reached - {row.cohort for row in rows if row.superseded_at}
         waves = [
             _wave(due_at, list(group), has_it, self.now)
             for due_at, group in groupby(rows, key=lambda row: row.due_at)
         ]
         return Rollout(
             change=change,
-            unit=self.units.get(change.unit_id),
+            state="undone" if undone_by else rollout_state(change, rows),
+            unit=unit,
             author=self.people.get(change.actor_id) if change.actor_id else None,
             applied=has_it,
             waves=waves if replaced_at else _mark_next(waves),
             replaced_at=replaced_at,
-            undone_by=self.undos.get(change.pk),
-            is_paused=rollout_state(change, rows) == "paused",
+            undone_by=undone_by,
             actions=[(action, self._name(action)) for action in self.actions[change.pk]],
             now=self.now,
         )
@@ -253,7 +245,7 @@ def _clock(waves: Sequence[Wave]) -> Callable[[datetime], str]:
 
 def _late(rollout: Rollout, wave: Wave) -> str:
     """Nothing of a wave that nobody waits for yet: what is paused is not late."""
-    waits = wave.state == "planned" or (wave.state == "next" and rollout.is_paused)
+    waits = wave.state == "planned" or (wave.state == "next" and rollout.state == "paused")
     return "" if waits or wave.delay < LATE else _late_by(wave.delay)
 
 

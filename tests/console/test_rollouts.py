@@ -14,7 +14,7 @@ from accounts.services.directory import create_unit
 from console.rollout import load_rollouts
 from console.rollout_forms import STATES
 from policies.models import PolicyChange, Setting
-from policies.services import cancel, pause, undo
+from policies.services import cancel, pause, start_due_changes, undo
 from tests.conftest import Organisation
 from tests.console.rows import (
     OFF,
@@ -133,6 +133,42 @@ def test_each_state_lists_the_changes_that_the_list_names_so(
     for state in changes:
         named = {number for number, name in states.items() if name == state}
         assert listed(client, state=state) == named, state
+
+
+def test_a_change_whose_unit_was_deleted_keeps_its_waves_and_is_listed_as_it_is_named(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    unit = organisation.partner_desk
+    complete = save_value(user=super_admin, unit=unit)
+    apply_waves(complete, 13)
+    rolling = save_value(user=super_admin, unit=unit, setting=Setting.GATEWAY_FAILURE, value=HOLD)
+    apply_waves(rolling, 4)
+    OrgUnit.objects.filter(pk=unit.pk).delete()
+    client.force_login(super_admin)
+    for change, state, waves in ((complete, "complete", 12), (rolling, "rolling", 3)):
+        [rollout] = load_rollouts([change])
+        assert (rollout.state, rollout.waves_applied) == (state, waves)
+        assert listed(client, state=state) == {change.pk}
+    page = client.get(reverse("console:rollouts"), {"state": "complete"})
+    assert "12 of 12 waves applied" in text_of(page)
+
+
+def test_a_paused_change_is_paused_also_where_a_newer_one_brought_its_value_to_all(
+    client: Client, super_admin: User, organisation: Organisation
+) -> None:
+    unit, by = organisation.sales, Actor(super_admin)
+    soon = timezone.now() + timedelta(hours=1)
+    newer = save_value(user=super_admin, unit=unit, starts_at=soon)
+    older = save_value(user=super_admin, unit=unit)
+    apply_waves(older, 4)
+    pause(change=older, actor=by, based_on=0)
+    PolicyChange.objects.filter(pk=newer.pk).update(starts_at=timezone.now())
+    assert start_due_changes(unit.pk) == 1
+    newer.refresh_from_db()
+    apply_waves(newer, 13)
+    client.force_login(super_admin)
+    assert {each.state for each in load_rollouts([older])} == {"paused"}
+    assert listed(client, state="paused") == {older.pk}
 
 
 @pytest.mark.parametrize(
