@@ -14,18 +14,23 @@ from accounts.requests import actor_of
 from accounts.services.people import add_alias, remove_alias, rename_user
 from console.access import AdminRequest
 from console.account_actions import managing, not_done, path_to
-from console.forms import AccountNameForm, AliasForm
+from console.forms import AliasForm, RenameForm
 
 
 def account_rename_page(request: AdminRequest, user: User) -> HttpResponse:
     if request.method != "POST":
-        return _ask_name(request, user, AccountNameForm(initial={"name": user.name}))
-    form = AccountNameForm(request.POST)
+        initial = {"name": user.name, "seen_name": user.name}
+        return _ask_name(request, user, RenameForm(initial=initial))
+    form = RenameForm(request.POST)
     if not form.is_valid():
         return _ask_name(request, user, form)
     name = form.cleaned_data["name"]
     try:
-        rename_user(actor=actor_of(request), user=user, name=name)
+        rename_user(actor=actor_of(request), user=user, **form.cleaned_data)
+    except ValidationError as refusal:
+        user.refresh_from_db(fields=["name"])
+        form = RenameForm(initial={"name": name, "seen_name": user.name})
+        return _ask_name(request, user, form, refusal.messages[0])
     except PermissionDenied as refusal:
         return _ask_name(request, user, form, not_done(refusal))
     told = {"address": user.primary_address, "name": name}
@@ -33,9 +38,7 @@ def account_rename_page(request: AdminRequest, user: User) -> HttpResponse:
     return redirect("console:account", user.pk)
 
 
-def _ask_name(
-    request: AdminRequest, user: User, form: AccountNameForm, why: str = ""
-) -> HttpResponse:
+def _ask_name(request: AdminRequest, user: User, form: RenameForm, why: str = "") -> HttpResponse:
     context = {"form": form, "path": path_to(user, _("Rename"))}
     return _answer(request, "console/account_rename.html", user, context, why)
 

@@ -32,10 +32,10 @@ from console.account_app_passwords import account_app_passwords_page
 from console.account_names import account_aliases_page, account_rename_page
 from console.account_pages import account_apply_now_page, account_list, account_page
 from console.forms import (
-    AccountNameForm,
     AliasForm,
     NewAccountForm,
     ReasonForm,
+    RenameForm,
     UnitMoveForm,
     UnitNameForm,
 )
@@ -104,7 +104,7 @@ def account_mail_link(request: AdminRequest, account_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_account_changers
 def account_rename(request: AdminRequest, account_id: UUID) -> HttpResponse:
-    return _of_account(request, account_id, account_rename_page, AccountNameForm)
+    return _of_account(request, account_id, account_rename_page, RenameForm)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -93,6 +93,12 @@ class AccountNameForm(forms.Form):
         return clean_name(self.cleaned_data["name"])
 
 
+class RenameForm(AccountNameForm):
+    """The same, and the name that the page showed."""
+
+    seen_name = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
+
+
 class AliasForm(forms.Form):
     address = forms.CharField(
         label=_("Alias"),

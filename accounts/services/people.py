@@ -43,14 +43,25 @@ def create_user(
     return user
 
 
-def rename_user(*, actor: Actor, user: User, name: str) -> None:
-    """Change what the person is called. Raise ValidationError for an unfit name."""
+def rename_user(*, actor: Actor, user: User, name: str, seen_name: str | None = None) -> None:
+    """Change what the person is called; `seen_name` is what a page showed.
+
+    Raise ValidationError for an unfit name, and where the account was renamed meanwhile.
+    """
     name = clean_name(name)
     with transaction.atomic():
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         demand_account(actor, user)
         if user.name == name:
             return
+        if seen_name not in {None, user.name}:
+            raise ValidationError(
+                _(
+                    "The account was renamed meanwhile: it is called %(name)s now. Nothing was "
+                    "done. Look again, then do it all the same."
+                )
+                % {"name": user.name}
+            )
         old, user.name = user.name, name
         user.save(update_fields=["name"])
         record_event(

@@ -1,11 +1,13 @@
 """Renaming an account, giving it aliases and taking them, by who manages it."""
 
+from html import unescape
+
 import pytest
 from django.test import Client
 
 from accounts.models import Alias, AuditEvent, User
 from accounts.services.audit import SYSTEM
-from accounts.services.people import add_alias, move_user
+from accounts.services.people import add_alias, move_user, rename_user
 from tests.conftest import Organisation
 from tests.console.rows import count_queries
 from tests.console.test_account_actions import hidden, words_of
@@ -36,6 +38,27 @@ def test_an_account_is_renamed(client: Client, users_admin: User, owner: User) -
         assert f'value="{name}"' in refused.content.decode() or not name
     owner.refresh_from_db()
     assert owner.name == "Yuki Sato"
+
+
+def test_a_name_that_somebody_gave_meanwhile_is_not_overwritten_unseen(
+    client: Client, users_admin: User, owner: User
+) -> None:
+    client.force_login(users_admin)
+    url = page_of(owner, RENAME)
+    opened = hidden(client.get(url))
+    rename_user(actor=SYSTEM, user=owner, name="Yuki O'Hara")
+    response = client.post(url, {**opened, "name": "Yuki Sato"})
+    assert response.status_code == 409
+    assert "renamed meanwhile: it is called Yuki O'Hara now" in words_of(response)
+    assert 'value="Yuki Sato"' in response.content.decode()
+    owner.refresh_from_db()
+    assert owner.name == "Yuki O'Hara"
+    assert client.post(url, {"name": "Yuki Sato"}).status_code == 409
+    seen = {name: unescape(value) for name, value in hidden(response).items()}
+    assert client.post(url, {**seen, "name": "Yuki Sato"}).status_code == 302
+    owner.refresh_from_db()
+    assert owner.name == "Yuki Sato"
+    assert AuditEvent.objects.filter(name="account_renamed").count() == 2
 
 
 def test_an_alias_is_added_and_removed_after_a_question(
