@@ -79,9 +79,8 @@ def _add(request: AdminRequest, user: User, form: AliasForm) -> str:
 
 def _remove(request: AdminRequest, user: User, chosen: str) -> str:
     alias = next((each for each in user.aliases.all() if str(each.pk) == chosen), None)
-    if alias is None:
+    if alias is None or not remove_alias(actor=actor_of(request), alias=alias):
         return _("The alias was removed already. Nothing was done.")
-    remove_alias(actor=actor_of(request), alias=alias)
     return _("%(alias)s is no address of %(address)s any more.") % {
         "alias": alias.address,
         "address": user.primary_address,

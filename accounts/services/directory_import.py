@@ -214,8 +214,8 @@ class _Plan:
             take = partial(people.remove_alias, actor=SYSTEM, alias=had[address])
             self._step(Kind.REMOVE_ALIAS, f"{address} of {account}", take)
         for address in sorted(wanted - had.keys()):
-            take = partial(self._add_alias, account, address)
-            self._step(Kind.ADD_ALIAS, f"{address} of {account}", take)
+            add = partial(self._add_alias, account, address)
+            self._step(Kind.ADD_ALIAS, f"{address} of {account}", add)
         if row.suspended and not (user and user.suspended):
             self._suspend(account)
 

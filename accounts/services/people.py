@@ -170,17 +170,17 @@ def add_alias(*, actor: Actor, user: User, address: str) -> Alias:
     return alias
 
 
-def remove_alias(*, actor: Actor, alias: Alias) -> None:
+def remove_alias(*, actor: Actor, alias: Alias) -> bool:
+    """Whether it was still there."""
+    user = alias.user
     with transaction.atomic():
-        demand_account(actor, alias.user)
-        record_event(
-            actor,
-            "alias_removed",
-            alias.user.primary_address,
-            unit=alias.user.unit,
-            old=alias.address,
-        )
-        alias.delete()
+        demand_account(actor, user)
+        removed, _by_model = Alias.objects.filter(pk=alias.pk).delete()
+        if removed:
+            record_event(
+                actor, "alias_removed", user.primary_address, unit=user.unit, old=alias.address
+            )
+    return bool(removed)
 
 
 def own_addresses(user: User) -> list[str]:

@@ -1,17 +1,20 @@
 """Renaming an account, giving it aliases and taking them, by who manages it."""
 
+import threading
 from html import unescape
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 
 from accounts.models import Alias, AuditEvent, User
 from accounts.services.audit import SYSTEM
-from accounts.services.people import add_alias, move_user, rename_user
+from accounts.services.people import add_alias, move_user, remove_alias, rename_user
 from tests.conftest import Organisation
 from tests.console.rows import count_queries
 from tests.console.test_account_actions import hidden, words_of
 from tests.console.test_accounts import page_of
+from tests.console.test_gateway_page import wait_for_a_blocked_save
 
 RENAME, ALIASES = "console:account_rename", "console:account_aliases"
 ALIAS = "tanaka@yourdomain.com"
@@ -85,6 +88,29 @@ def test_an_alias_is_added_and_removed_after_a_question(
         ("alias_added", {"new": ALIAS}, users_admin.pk),
         ("alias_removed", {"old": ALIAS}, users_admin.pk),
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_alias_that_two_remove_at_once_is_removed_once(
+    client: Client, users_admin: User, owner: User
+) -> None:
+    alias = add_alias(actor=SYSTEM, user=owner, address=ALIAS)
+    client.force_login(users_admin)
+    url, data, answers = page_of(owner, ALIASES), {"remove": str(alias.pk)}, []
+
+    def remove() -> None:
+        answers.append(client.post(url, data, follow=True))
+        connection.close()
+
+    removing = threading.Thread(target=remove)
+    with transaction.atomic():
+        remove_alias(actor=SYSTEM, alias=alias)
+        removing.start()
+        wait_for_a_blocked_save()
+    removing.join()
+    assert "was removed already" in words_of(answers[0])
+    assert not owner.aliases.exists()
+    assert AuditEvent.objects.filter(name="alias_removed").count() == 1
 
 
 @pytest.mark.parametrize(
