@@ -12,6 +12,8 @@ from console.csv_file import csv_answer, csv_lines
 from console.guardrail_impact import Forbidden, GuardrailImpact, accounts_of
 from console.signed_value import signed_value
 from policies.models import Setting
+from policies.services import inherited_guardrails
+from policies.words import loosened_in_words
 
 LISTED = 50
 HEADING = ("what_changes", "address", "account", "name", "server", "guardrail")
@@ -47,11 +49,18 @@ def shown_guardrail_impact(impact: GuardrailImpact) -> dict[str, Any]:
     return {
         "impact": impact,
         "impact_part": "console/parts/guardrail_impact.html",
+        "impact_loosened": _loosened(impact),
         "impact_lines": lines_of(impact),
         "impact_lists": [(title, rows) for title, rows in lists if rows],
         "impact_listed": LISTED,
         "impact_value": signed_value(Setting.GATEWAY_GUARDRAILS, impact.value),
     }
+
+
+def _loosened(impact: GuardrailImpact) -> list[str]:
+    """By the guardrails that are saved above: one query."""
+    told = loosened_in_words(impact.value or {}, inherited_guardrails(impact.unit))
+    return [f"{guardrail.label}: {text}" for guardrail, text in told.items()]
 
 
 def guardrail_impact_file(impact: GuardrailImpact) -> StreamingHttpResponse:

@@ -8,11 +8,14 @@ from django.utils.translation import gettext_lazy as _
 
 from console.guardrail_forms import FIELDS, GuardrailsForm, choice_of, name_of
 from policies.guardrails import Guardrail
-from policies.words import guardrail_in_words
+from policies.words import guardrail_in_words, loosened_in_words
 
 
 class Section(NamedTuple):
-    """One guardrail as the page shows it: its card, and what holds while it is inherited."""
+    """One guardrail as the page shows it: its card, and what holds while it is inherited.
+
+    `loosened_text`: that what stands there is looser than what a unit above demands, or "".
+    """
 
     guardrail: Guardrail
     text: str | Promise
@@ -21,6 +24,7 @@ class Section(NamedTuple):
     is_own: bool
     inherited_from: str
     inherited_text: str
+    loosened_text: str
 
 
 TEXTS: dict[Guardrail, str | Promise] = {
@@ -48,10 +52,13 @@ TEXTS: dict[Guardrail, str | Promise] = {
 
 
 def sections_of(form: GuardrailsForm) -> list[Section]:
-    return [_section(form, guardrail) for guardrail in FIELDS]
+    is_typed = form.is_bound and form.is_valid()
+    own = (form.value() or {}) if is_typed else form.kept.own
+    loosened = loosened_in_words(own, form.kept.inherited)
+    return [_section(form, guardrail, loosened.get(guardrail, "")) for guardrail in FIELDS]
 
 
-def _section(form: GuardrailsForm, guardrail: Guardrail) -> Section:
+def _section(form: GuardrailsForm, guardrail: Guardrail, loosened_text: str) -> Section:
     kept = form.kept
     return Section(
         guardrail=guardrail,
@@ -61,4 +68,5 @@ def _section(form: GuardrailsForm, guardrail: Guardrail) -> Section:
         is_own=guardrail in kept.own,
         inherited_from=kept.inherited.decider(guardrail).unit,
         inherited_text=guardrail_in_words(guardrail, form.defaults[guardrail]),
+        loosened_text=loosened_text,
     )

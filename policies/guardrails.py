@@ -7,8 +7,10 @@ account they are merged from the topmost unit down. Whoever overrides one replac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import gt
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
@@ -18,6 +20,7 @@ from smtp.egress import ascii_host, is_host_name
 from smtp.target import Security
 
 WILDCARD = "*."
+EVERY_NAME = "*"
 MOST_PATTERNS = 500
 # What the list of an account can hold at all; a unit can only ask for less.
 MOST_ADDRESSES = 99
@@ -45,9 +48,19 @@ class Patterns:
     denied: tuple[str, ...] = ()
 
     def permit(self, name: str) -> bool:
-        if any(_matches(pattern, name) for pattern in self.denied):
+        if _is_matched(name, self.denied):
             return False
-        return not self.allowed or any(_matches(pattern, name) for pattern in self.allowed)
+        return not self.allowed or _is_matched(name, self.allowed)
+
+    def exceed(self, others: "Patterns") -> bool:
+        """Whether they permit a name that the others do not."""
+        for own in self.allowed or (EVERY_NAME,):
+            beyond = [denied for denied in others.denied if _matches(own, denied)]
+            if not others.permit(own):
+                beyond.append(own)
+            if any(not _is_matched(name, self.denied) for name in beyond):
+                return True
+        return False
 
 
 class Decider(NamedTuple):
@@ -141,10 +154,45 @@ def _as_lists(patterns: Patterns) -> dict[str, list[str]]:
     return {"allowed": list(patterns.allowed), "denied": list(patterns.denied)}
 
 
+def _is_matched(name: str, patterns: Iterable[str]) -> bool:
+    return any(_matches(pattern, name) for pattern in patterns)
+
+
 def _matches(pattern: str, name: str) -> bool:
+    """Also whether all names that one pattern matches are matched by another."""
     if pattern.startswith(WILDCARD):
         return name.endswith(pattern[1:])
-    return name == pattern
+    return pattern in (name, EVERY_NAME)
+
+
+# --- a unit below another -----------------------------------------------------------------------
+
+
+def loosened(value: Mapping[str, Any], above: Guardrails) -> list[Guardrail]:
+    """The guardrails of a unit's value that permit what a unit above it forbids."""
+    own = merge([("", 0, value)])
+    looser = {
+        Guardrail.SERVERS: own.servers.exceed(above.servers),
+        Guardrail.DOMAINS: own.domains.exceed(above.domains),
+        Guardrail.CONNECTION: _connects_more(own, above),
+        Guardrail.ADDRESSES: own.most_addresses > above.most_addresses,
+        Guardrail.RECIPIENTS: any(map(gt, _limits(own), _limits(above))),
+        Guardrail.APPROVAL: above.needs_approval and not own.needs_approval,
+    }
+    return [each for each in looser if looser[each] and each in value and each in above.deciders]
+
+
+def _connects_more(own: Guardrails, above: Guardrails) -> bool:
+    more_ports = bool(above.ports) and not (own.ports and own.ports <= above.ports)
+    older_tls = TLS_VERSIONS.index(own.least_tls) < TLS_VERSIONS.index(above.least_tls)
+    return more_ports or older_tls or (above.tls_from_start and not own.tls_from_start)
+
+
+def _limits(guardrails: Guardrails) -> tuple[int, int]:
+    return (
+        guardrails.recipients_per_hour or settings.OUTGATE_RECIPIENTS_PER_HOUR,
+        guardrails.recipients_per_day or settings.OUTGATE_RECIPIENTS_PER_DAY,
+    )
 
 
 # --- what may be saved --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from policies.guardrails import Guardrail
+from policies.guardrails import Guardrail, Guardrails, loosened
 from policies.models import GatewayFailure, Setting
 from smtp.target import Security
 
@@ -84,6 +84,19 @@ IN_WORDS: dict[str, Callable[[Value], str]] = {
 
 def guardrail_in_words(guardrail: str, parts: Value) -> str:
     return "; ".join(PARTS[guardrail](parts))
+
+
+def loosened_in_words(value: Value, above: Guardrails) -> dict[Guardrail, str]:
+    """For each guardrail of a unit's value that is looser than what a unit above demands."""
+    demanded = above.as_value()
+    return {
+        guardrail: _("Looser than %(unit)s demands: %(value)s. What is set here holds instead.")
+        % {
+            "unit": above.decider(guardrail).unit,
+            "value": guardrail_in_words(guardrail, demanded[guardrail]),
+        }
+        for guardrail in loosened(value, above)
+    }
 
 
 def _listed(names: Iterable[object]) -> str:

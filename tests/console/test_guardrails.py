@@ -67,6 +67,32 @@ def test_one_guardrail_is_overridden_and_the_others_stay_inherited(
     assert "Default (at most 99)" in below
 
 
+def test_what_is_looser_than_a_unit_above_demands_is_told_before_it_is_saved_and_marked(
+    client: Client, super_admin: User, unit_admin: User, organisation: Organisation
+) -> None:
+    client.force_login(super_admin)
+    top = page_of(organisation.root)
+    demanded = {"servers_allowed": "*.partner.example", "addresses_most": "3"}
+    assert client.post(top, AT_THE_TOP | demanded).status_code == 302
+    told = "Looser than yourdomain.com demands: only *.partner.example."
+    client.force_login(unit_admin)
+    sales = organisation.sales
+    tighter = {"servers_choice": "override", "servers_allowed": "smtp.partner.example"}
+    looser = {"servers_choice": "override", "servers_allowed": "*.partner.example\nx.example"}
+    assert told not in text_of(post(client, sales, **tighter, see="changes"))
+    page = text_of(post(client, sales, **looser, see="changes"))
+    assert page.count(told) == 2  # in its card, and among what saving changes
+    assert f"Servers: {told} What is set here holds instead." in page
+    fragment = client.post(
+        page_of(sales), UNTOUCHED | looser | {"see": "changes"}, headers={"HX-Request": "true"}
+    )
+    assert told in text_of(fragment)
+    assert told not in text_of(client.get(page_of(sales)))
+    assert post(client, sales, **looser).status_code == 302
+    assert text_of(client.get(page_of(sales))).count(told) == 1
+    assert told not in text_of(client.get(page_of(organisation.partner_desk)))
+
+
 def test_all_of_them_are_saved_together_at_the_top(
     client: Client, super_admin: User, organisation: Organisation
 ) -> None:

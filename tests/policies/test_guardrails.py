@@ -13,6 +13,7 @@ from policies.guardrails import (
     check_guardrails,
     clean_pattern,
     clean_patterns,
+    loosened,
     merge,
 )
 from policies.models import PolicyChange, Setting
@@ -53,6 +54,59 @@ def test_what_is_denied_is_so_even_if_it_is_allowed_as_well():
     assert patterns.permit("smtp.partner.example")
     assert not patterns.permit("old.partner.example")
     assert Patterns().permit("anything.example")
+
+
+def names(*allowed, denied=()):
+    return {"allowed": list(allowed), "denied": list(denied)}
+
+
+def connection(*ports, least_tls="1.2", tls_from_start=False):
+    return {"ports": list(ports), "least_tls": least_tls, "tls_from_start": tls_from_start}
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "above", "own", "is_looser"),
+    [
+        ("servers", names("a.example"), names("a.example"), False),
+        ("servers", names("a.example"), names("a.example", "b.example"), True),
+        ("servers", names("a.example"), names(), True),
+        ("servers", names("a.example"), names(denied=["b.example"]), True),
+        ("servers", names("*.example"), names("a.example", "*.b.example"), False),
+        ("servers", names("*.b.example"), names("*.example"), True),
+        ("servers", names("*.b.example"), names("b.example"), True),
+        ("servers", names("a.example"), names("b.example", denied=["*.example"]), False),
+        ("servers", names(denied=["a.example"]), names(), True),
+        ("servers", names(denied=["a.example"]), names(denied=["*.example"]), False),
+        ("servers", names(denied=["*.example"]), names(denied=["a.example"]), True),
+        ("servers", names(denied=["a.example"]), names("b.example"), False),
+        ("servers", names(denied=["a.example"]), names("*.example"), True),
+        ("servers", names(denied=["a.example"]), names("*.example", denied=["a.example"]), False),
+        ("servers", names(denied=["*.example"]), names("a.example"), True),
+        ("domains", names("a.example"), names("b.example"), True),
+        ("domains", names(), names("b.example"), False),
+        ("connection", connection(465), connection(465), False),
+        ("connection", connection(465, 587), connection(465, least_tls="1.3"), False),
+        ("connection", connection(465), connection(465, 587), True),
+        ("connection", connection(465), connection(), True),
+        ("connection", connection(least_tls="1.3"), connection(465), True),
+        ("connection", connection(tls_from_start=True), connection(465), True),
+        ("addresses", {"most": 3}, {"most": 3}, False),
+        ("addresses", {"most": 3}, {"most": 4}, True),
+        ("recipients", {"per_hour": 9, "per_day": 9}, {"per_hour": 9, "per_day": 5}, False),
+        ("recipients", {"per_hour": 9, "per_day": 9}, {"per_hour": None, "per_day": 9}, True),
+        ("recipients", {"per_hour": None, "per_day": 9}, {"per_hour": 501, "per_day": 9}, True),
+        ("recipients", {"per_hour": None, "per_day": 9}, {"per_hour": 500, "per_day": 9}, False),
+        ("approval", {"needed": True}, {"needed": False}, True),
+        ("approval", {"needed": False}, {"needed": True}, False),
+    ],
+)
+def test_a_value_is_looser_where_it_permits_what_a_unit_above_forbids(
+    guardrail, above, own, is_looser
+):
+    demanded = merge([("Sales", 1, {guardrail: above})])
+    assert loosened({guardrail: own}, demanded) == [guardrail] * is_looser
+    assert loosened({}, demanded) == []
+    assert loosened({guardrail: own}, NO_GUARDRAILS) == []
 
 
 @pytest.mark.parametrize(
