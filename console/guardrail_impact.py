@@ -1,13 +1,13 @@
 """Whom unsaved guardrails would reach, and whose servers they would bar."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from accounts.models import OrgUnit, User
 from console.reached import (
@@ -18,25 +18,14 @@ from console.reached import (
     accounts_below,
     accounts_in,
     by_cohorts,
+    group_of,
 )
 from delivery.models import OutboxMessage
-from delivery.route_changes import any_of
+from delivery.route_changes import SERVER, any_of, has_server, is_forbidden
 from policies.guardrails import Guardrail, Guardrails, merge
 from policies.models import Setting
 from policies.services import database_now
 from sendas.models import SendAs
-
-# More names in one condition take longer than reading all rows.
-MOST_NAMED = 1000
-
-
-class Server(NamedTuple):
-    """What guardrails look at: addresses that have the same of it can't be told apart."""
-
-    domain: str
-    host: str
-    port: int
-    security: str
 
 
 @dataclass(frozen=True)
@@ -83,78 +72,60 @@ class GuardrailImpact:
     @cached_property
     def forbidden(self) -> int:
         """Addresses whose server is allowed now and then no longer."""
-        return sum(self._turned(now=False)[0].values())
+        return sum(self._turning[False].values())
 
     @cached_property
     def allowed_again(self) -> int:
-        return sum(self._turned(now=True)[0].values())
+        return sum(self._turning[True].values())
 
-    def listed(self, *, again: bool) -> Iterator[Forbidden]:
-        """The addresses that `forbidden` or `allowed_again` counts, as they were added."""
-        turned, by_group = self._turned(now=again)
-        if not turned:
-            return
-        for group, servers in by_group:
-            rails = _guardrails(group.then)
-            found = _own_servers(group.accounts("user__")).filter(_named(servers))
-            rows = found.select_related("user", "smtp_msa").order_by("pk")
-            for row in rows.iterator(chunk_size=1000):
-                msa = row.smtp_msa
-                server = Server(row.domain, msa.host, msa.port, msa.security_mode)
-                if server in servers:
-                    yield Forbidden(row, rails.forbidding(**server._asdict()))
+    def addresses(self, *, again: bool) -> QuerySet[SendAs]:
+        """Those that `forbidden` or `allowed_again` counts, as they were added."""
+        turning = self._turning[again]
+        if not turning:
+            return SendAs.objects.none()
+        found = self._own_servers().filter(has_server(F("place"), turning))
+        return found.select_related("user", "smtp_msa").order_by("pk")
 
-    def _turned(self, *, now: bool) -> tuple[Counter[Server], list[tuple[Group, set[Server]]]]:
-        """Servers that are forbidden either now or then; those with `now` are so now."""
-        counts: Counter[Server] = Counter()
-        by_group = []
-        for group, servers in self._servers:
-            turned = {server: n for server, (n, is_now) in servers.items() if is_now == now}
-            counts.update(turned)
-            if turned:
-                by_group.append((group, set(turned)))
-        return counts, by_group
+    def told(self, addresses: Iterable[Any]) -> Iterator[Forbidden]:
+        """Each of these addresses with the guardrail that forbids its server then."""
+        for row in addresses:
+            msa, then = row.smtp_msa, self._guardrails[int(row.place)][1]
+            guardrail = then.forbidding(
+                domain=row.domain, host=msa.host, port=msa.port, security=msa.security_mode
+            )
+            yield Forbidden(row, guardrail)
 
     @cached_property
-    def _servers(self) -> list[tuple[Group, dict[Server, tuple[int, bool]]]]:
-        """Those whose answer turns: their addresses, and whether they are forbidden now.
+    def _turning(self) -> dict[bool, Counter[tuple[Any, ...]]]:
+        """How many addresses have servers whose answer turns, by whether they are forbidden now.
 
-        One query for each group, and one question for each server and domain.
+        Each by the place of its group and what guardrails look at. One query, and one question for
+        each of them.
         """
-        return [(group, _turning(group)) for group in self.groups]
+        turning: dict[bool, Counter[tuple[Any, ...]]] = {False: Counter(), True: Counter()}
+        if not self.groups:
+            return turning
+        found = self._own_servers().values_list("place", *SERVER).annotate(Count("pk"))
+        for place, *server, count in found.order_by():
+            is_now, is_then = (is_forbidden(each, server) for each in self._guardrails[int(place)])
+            if is_now != is_then:
+                turning[is_now][place, *server] = count
+        return turning
+
+    @cached_property
+    def _guardrails(self) -> list[tuple[Guardrails, Guardrails]]:
+        return [(_merged(group.now), _merged(group.then)) for group in self.groups]
+
+    def _own_servers(self) -> QuerySet[Any]:
+        """Of accounts whose value changes, each with the place of its account's group."""
+        return SendAs.objects.filter(
+            any_of(group.accounts("user__") for group in self.groups),
+            verification_status=SendAs.VerificationStatus.ACCEPTED,
+            smtp_msa__isnull=False,
+        ).annotate(place=group_of((group.units for group in self.groups), "user__"))
 
 
-def _own_servers(of_accounts: Q) -> QuerySet[SendAs]:
-    return SendAs.objects.filter(
-        of_accounts,
-        verification_status=SendAs.VerificationStatus.ACCEPTED,
-        smtp_msa__isnull=False,
-    )
-
-
-def _named(servers: set[Server]) -> Q:
-    """Addresses at these domains with these hosts; all where there are too many names to tell."""
-    names = {
-        "domain__in": {server.domain for server in servers},
-        "smtp_msa__host__in": {server.host for server in servers},
-    }
-    return Q(**{field: each for field, each in names.items() if len(each) <= MOST_NAMED})
-
-
-def _turning(group: Group) -> dict[Server, tuple[int, bool]]:
-    now, then = _guardrails(group.now), _guardrails(group.then)
-    fields = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
-    found = _own_servers(group.accounts("user__")).values_list(*fields).annotate(Count("pk"))
-    turning = {}
-    for *known, count in found.order_by():
-        server = Server(*known)
-        is_now = now.forbidding(**server._asdict()) is not None
-        if is_now != (then.forbidding(**server._asdict()) is not None):
-            turning[server] = (count, is_now)
-    return turning
-
-
-def _guardrails(value: Value) -> Guardrails:
+def _merged(value: Value) -> Guardrails:
     return merge([("", 0, value)])
 
 
@@ -167,11 +138,13 @@ def load_guardrail_impact(unit: OrgUnit, value: Value | None) -> GuardrailImpact
     reached: defaultdict[tuple[str, str], defaultdict[int, set[int]]] = defaultdict(
         lambda: defaultdict(set)
     )
+    peopled: defaultdict[int, set[int]] = defaultdict(set)
     accounts: Counter[bool] = Counter()
     for unit_id, path, cohort, count in accounts_below(unit):
         turn = now.held(path)[cohort], then.held(path)[cohort]
         meant = meanings.of(turn[0]), meanings.of(turn[1])
         accounts[meant[0] != meant[1]] += count
+        peopled[unit_id].add(cohort)
         if meant[0] != meant[1]:
             values[meant] = turn
             reached[meant][unit_id].add(cohort)
@@ -179,7 +152,9 @@ def load_guardrail_impact(unit: OrgUnit, value: Value | None) -> GuardrailImpact
         unit=unit,
         value=value,
         counted_at=database_now(),
-        groups=[Group(*values[meant], by_cohorts(units)) for meant, units in reached.items()],
+        groups=[
+            Group(*values[meant], by_cohorts(units, peopled)) for meant, units in reached.items()
+        ],
         accounts=accounts[True],
         accounts_same=accounts[False],
     )

@@ -1,7 +1,6 @@
 """What guardrails would change: in words, as the first rows of a list, and as CSV."""
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from django.http import StreamingHttpResponse
@@ -69,12 +68,13 @@ def guardrail_impact_file(impact: GuardrailImpact) -> StreamingHttpResponse:
 
 
 def _first(impact: GuardrailImpact, *, again: bool) -> list[Forbidden]:
-    return list(islice(impact.listed(again=again), LISTED))
+    return list(impact.told(impact.addresses(again=again)[:LISTED]))
 
 
 def _file_rows(impact: GuardrailImpact) -> Iterator[tuple[str, ...]]:
     for again, text in ((False, _("Not allowed any more")), (True, _("Allowed again"))):
-        for send_as, guardrail in impact.listed(again=again):
+        addresses = impact.addresses(again=again).iterator(chunk_size=1000)
+        for send_as, guardrail in impact.told(addresses):
             user, msa = send_as.user, send_as.smtp_msa
             server = f"{msa.host}:{msa.port} {msa.security_mode}"
             label = str(guardrail.label) if guardrail else ""

@@ -8,7 +8,7 @@ from functools import cached_property
 from django.db.models import Q, QuerySet
 
 from accounts.models import OrgUnit, User
-from console.reached import Cohorts, Value, accounts_in
+from console.reached import Cohorts, Value, accounts_in, group_of
 from delivery.models import OutboxMessage
 from delivery.route_changes import Shift, Turn, any_of, barred_by, count_turns, takes, with_class
 from policies.guardrails import merge
@@ -45,7 +45,7 @@ class Impact:
 
     @cached_property
     def turns(self) -> Counter[Turn]:
-        """One query for each shift, besides those of `barred`."""
+        """One query for each shift, besides that of `barred`."""
         turns: Counter[Turn] = Counter()
         for shift in self.changed:
             addresses = SendAs.objects.filter(self._of_accounts("user__", shift))
@@ -54,13 +54,12 @@ class Impact:
 
     @cached_property
     def barred(self) -> Q:
-        """Addresses whose server guardrails bar. One query for each different value of these."""
-        found = []
-        for value, cohorts in self.guarded:
-            of_accounts = accounts_in(cohorts, "user__")
-            addresses = SendAs.objects.filter(of_accounts)
-            found.append(of_accounts & barred_by(merge([("", 0, value)]), addresses))
-        return any_of(found)
+        """Addresses whose server guardrails bar. One query, none where nobody has guardrails."""
+        if not self.guarded:
+            return any_of([])
+        guardrails = [merge([("", 0, value)]) for value, _cohorts in self.guarded]
+        place = group_of((cohorts for _value, cohorts in self.guarded), "user__")
+        return barred_by(guardrails, place, SendAs.objects.filter(self._of_accounts("user__")))
 
     @cached_property
     def messages(self) -> int:

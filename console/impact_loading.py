@@ -1,6 +1,7 @@
 """Counting whom a value would reach: by unit and cohort, from what is applied there."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -61,12 +62,14 @@ class _Reached:
         self._shifts: defaultdict[Shift, defaultdict[int, set[int]]] = defaultdict(
             lambda: defaultdict(set)
         )
+        self._peopled: defaultdict[int, set[int]] = defaultdict(set)
         self._accounts: Counter[bool] = Counter()
 
     def add(self, unit_id: int, path: str, cohort: int, count: int, then: Value) -> None:
         values = {setting: applied.held(path)[cohort] for setting, applied in self.applied.items()}
         changes = self._meanings.of(values[self.setting]) != self._meanings.of(then)
         self._accounts[changes] += count
+        self._peopled[unit_id].add(cohort)
         if changes:
             self._shifts[self._shift(values, then)][unit_id].add(cohort)
             self._guardrails.add(unit_id, path, cohort)
@@ -95,8 +98,10 @@ class _Reached:
             before_text=" / ".join(self._before),
             then=then,
             counted_at=database_now(),
-            changed={shift: by_cohorts(units) for shift, units in self._shifts.items()},
-            guarded=self._guardrails.groups(),
+            changed={
+                shift: by_cohorts(units, self._peopled) for shift, units in self._shifts.items()
+            },
+            guarded=self._guardrails.groups(self._peopled),
             accounts=self._accounts[True],
             accounts_same=self._accounts[False],
             **apart,
@@ -121,8 +126,11 @@ class _Guardrails:
             self._values[meant] = value
             self._units[meant][unit_id].add(cohort)
 
-    def groups(self) -> list[tuple[Value, Cohorts]]:
-        return [(self._values[meant], by_cohorts(units)) for meant, units in self._units.items()]
+    def groups(self, peopled: Mapping[int, set[int]]) -> list[tuple[Value, Cohorts]]:
+        return [
+            (self._values[meant], by_cohorts(units, peopled))
+            for meant, units in self._units.items()
+        ]
 
 
 def _outbound(value: Value | None) -> OutboundGateway | None:

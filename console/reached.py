@@ -2,9 +2,12 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Expression, Func, Q, QuerySet, TextField
+from django.db.models import Value as Literal
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from accounts.models import AccountCount, OrgUnit
 from accounts.models.people import EXPRESS_COHORT, cohort_count
@@ -13,8 +16,8 @@ from policies.guardrails import merge
 from policies.models import DEFAULTS, AppliedPolicy, Setting
 
 Value = dict[str, Any]
-# Units by their cohorts. Few different ones, for most units are at the same wave: so what is asked
-# with them stays short.
+# Units by their cohorts; by no cohorts those of which all accounts are meant. Few different ones,
+# for most units are at the same wave: so what is asked with them stays short.
 Cohorts = dict[frozenset[int], list[int]]
 
 
@@ -79,15 +82,44 @@ class Meanings:
         return self._known[id(value)]
 
 
-def by_cohorts(units: dict[int, set[int]]) -> Cohorts:
+def by_cohorts(units: Mapping[int, set[int]], peopled: Mapping[int, set[int]]) -> Cohorts:
+    """`peopled`: the cohorts in which each unit has accounts at all."""
     found: defaultdict[frozenset[int], list[int]] = defaultdict(list)
     for unit_id, cohorts in units.items():
-        found[frozenset(cohorts)].append(unit_id)
+        found[frozenset(() if cohorts == peopled[unit_id] else cohorts)].append(unit_id)
     return dict(found)
 
 
 def accounts_in(cohorts: Cohorts, prefix: str = "") -> Q:
     return any_of(
-        Q(**{f"{prefix}unit_id__in": units, f"{prefix}cohort__in": each})
+        Q(**{f"{prefix}unit_id__in": units}) & (Q(**{f"{prefix}cohort__in": each}) if each else Q())
         for each, units in cohorts.items()
+    )
+
+
+def group_of(groups: Iterable[Cohorts], prefix: str = "") -> Expression:
+    """The place, as text, of the group among these that an account is in; "" for none.
+
+    Looked up by unit, and by cohort where a unit's accounts are in several: a condition for each
+    group would be asked of every row.
+    """
+    units: dict[str, int] = {}
+    cells: dict[str, int] = {}
+    for place, group in enumerate(groups):
+        for cohorts, unit_ids in group.items():
+            for unit_id in unit_ids:
+                cells.update({f"{unit_id} {cohort}": place for cohort in cohorts})
+                if not cohorts:
+                    units[str(unit_id)] = place
+    unit: Any = Cast(f"{prefix}unit_id", TextField())
+    cohort: Any = Cast(f"{prefix}cohort", TextField())
+    cell = Concat(unit, Literal(" "), cohort, output_field=TextField())
+    found = [_looked_up(units, unit)] + ([_looked_up(cells, cell)] if cells else [])
+    return Coalesce(*found, Literal(""), output_field=TextField())
+
+
+def _looked_up(places: Mapping[str, int], key: Expression) -> Expression:
+    text = Literal(json.dumps(places))
+    return Func(
+        text, key, template="(%(expressions)s)", arg_joiner="::jsonb ->> ", output_field=TextField()
     )

@@ -5,7 +5,7 @@ database counts how many addresses each has. So a million of them cost one state
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import reduce
 from itertools import product
@@ -48,7 +48,7 @@ from smtp.target import Security, Server
 
 _ADDRESS = "somebody@elsewhere.example"
 # All that a guardrail looks at.
-_SERVER = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
+SERVER = ("domain", "smtp_msa__host", "smtp_msa__port", "smtp_msa__security_mode")
 _SOMEWHERE = Server("server.example", 587, Security.STARTTLS)
 
 
@@ -184,21 +184,40 @@ def _classes() -> Iterator[AddressClass]:
     )
 
 
-def barred_by(guardrails: Guardrails, addresses: QuerySet[SendAs]) -> Q:
-    """The condition for those of the addresses whose server these guardrails bar: one query."""
-    servers = addresses.filter(smtp_msa__isnull=False).values_list(*_SERVER).distinct()
+def barred_by(
+    guardrails: Sequence[Guardrails], place: Expression, addresses: QuerySet[SendAs]
+) -> Q:
+    """The condition for those of the addresses whose server guardrails bar: one query.
+
+    `place`: of those of an address among the guardrails, as text; else "".
+    """
+    servers = addresses.filter(smtp_msa__isnull=False).values_list(place, *SERVER).distinct()
     forbidden = [
-        " ".join(map(str, (domain, host, port, security)))
-        for domain, host, port, security in servers.order_by()
-        if guardrails.forbidding(domain=domain, host=host, port=port, security=security)
+        (held, *server)
+        for held, *server in servers.order_by()
+        if held and is_forbidden(guardrails[int(held)], server)
     ]
-    server = Func(
-        *_SERVER, template="(%(expressions)s)", arg_joiner=" || ' ' || ", output_field=TextField()
-    )
-    barred = Q(In(server, forbidden)) if forbidden else Q(pk=None)
-    if guardrails.needs_approval:
-        barred |= Q(smtp_msa__approval=Approval.WAITING)
+    waiting = [str(each) for each, rails in enumerate(guardrails) if rails.needs_approval]
+    barred = has_server(place, forbidden)
+    if waiting:
+        barred |= Q(In(place, waiting)) & Q(smtp_msa__approval=Approval.WAITING)
     return barred
+
+
+def is_forbidden(guardrails: Guardrails, server: Sequence[Any]) -> bool:
+    """`server`: the values of SERVER."""
+    domain, host, port, security = server
+    return bool(guardrails.forbidding(domain=domain, host=host, port=port, security=security))
+
+
+def has_server(place: Expression | F, servers: Iterable[tuple[Any, ...]]) -> Q:
+    """The condition for addresses with one of these places and servers: (place, *SERVER)."""
+    texts = [" ".join(map(str, each)) for each in servers]
+    text = Func(
+        place, *SERVER, template="(%(expressions)s)", arg_joiner=" || ' ' || ",
+        output_field=TextField(),
+    )  # fmt: skip
+    return Q(In(text, texts)) if texts else Q(pk=None)
 
 
 def with_class(addresses: QuerySet[SendAs], barred: Q) -> QuerySet[Any]:

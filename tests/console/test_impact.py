@@ -12,9 +12,12 @@ from accounts.models import User
 from accounts.services.audit import SYSTEM
 from accounts.services.directory import create_domain
 from accounts.services.people import create_user, suspend_user
+from console.guardrail_impact import load_guardrail_impact
+from console.impact_loading import load_impact
+from console.unit_setting import load_unit_setting
 from delivery.routing import Route, decide
 from delivery.services import load_account, load_settings
-from policies.models import GatewayFailure, PolicyChange
+from policies.models import GatewayFailure, PolicyChange, Setting
 from sendas.models import Approval, SendAs, SmtpMsa
 from tests.console.rows import (
     OFF,
@@ -182,9 +185,48 @@ def test_guardrails_are_counted_as_the_decision_asks_them(
     assert_told_as_decided(client, super_admin, organisation, allowed=allowed)
 
 
-def create_person(unit):
+def test_in_the_middle_of_a_rollout_of_guardrails_each_account_is_counted_by_its_own(
+    client, super_admin, organisation, owner
+):
+    others = [create_person(organisation.sales, f"person-{number}") for number in range(3)]
+    for user, cohort in zip([owner, *others], (1, 12, 1, 12), strict=True):
+        User.objects.filter(pk=user.pk).update(cohort=cohort)
+        add_address(user, f"{user.pk}@partnerdomain.com")
+    rails = {"servers": {"allowed": ["x.example"], "denied": []}}
+    guardrails = Setting.GATEWAY_GUARDRAILS
+    change = save_value(user=super_admin, unit=organisation.root, setting=guardrails, value=rails)
+    apply_waves(change, 4)
+    assert_told_as_decided(client, super_admin, organisation, allowed=True)
+    for value, barred in ((rails, 2), (None, 0)):
+        impact = load_guardrail_impact(organisation.sales, value)
+        rows = list(impact.told(impact.addresses(again=False)))
+        assert impact.forbidden == len(rows) == barred
+        assert {row.send_as.user_id for row in rows} <= {others[0].pk, others[2].pk, owner.pk}
+
+
+def test_more_different_guardrails_cost_no_more_queries(client, super_admin, organisation, owner):
+    add_address(owner, "own@partnerdomain.com")
+    units = create_units(organisation.sales, "Team")
+    for number, unit in enumerate(units):
+        add_address(create_person(unit, f"p-{number}"), f"p-{number}@partnerdomain.com")
+    rails = [{"servers": {"allowed": [f"{number}.example"], "denied": []}} for number in range(10)]
+
+    def ask():
+        load_impact(load_unit_setting(organisation.sales), {"allowed": True}).turns.total()
+        barred = {"domains": {"allowed": ["x.example"], "denied": []}}
+        impact = load_guardrail_impact(organisation.sales, barred)
+        return impact.forbidden, list(impact.addresses(again=False))
+
+    set_guardrails(super_admin, units[0], rails[0])
+    before = count_queries(ask)
+    for unit, value in zip(units[1:], rails[1:], strict=True):
+        set_guardrails(super_admin, unit, value)
+    assert count_queries(ask) == before
+
+
+def create_person(unit, name="person"):
     return create_user(
-        actor=SYSTEM, primary_address="person@yourdomain.com", name="Person", unit=unit
+        actor=SYSTEM, primary_address=f"{name}@yourdomain.com", name="Person", unit=unit
     )
 
 
