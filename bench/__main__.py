@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -46,6 +47,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, only to try it")
     quick = parser.parse_args().quick
+    # Builds of one version differ by a tenth.
+    say(f"Python {platform.python_version()}, {platform.python_compiler()}, {os.cpu_count()} cores")
     if reason := postfix.why_not():
         say(reason)
     # An orderly end, so that everything that was started ends as well.
