@@ -168,10 +168,14 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-# libpq would wait for ever for a host that is gone. What DATABASE_URL says itself goes first.
+# libpq would wait for hours for a host that is gone. What DATABASE_URL says itself goes first.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,  # seconds, for each address
-    "tcp_user_timeout": 20_000,  # milliseconds without an acknowledgement
+    "tcp_user_timeout": 20_000,  # milliseconds without an acknowledgement of what was sent
+    # While an answer is awaited: how long without a word, and then how often it is asked.
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
 } | DATABASES["default"].get("OPTIONS", {})
 # The owner's role: only `migrate` and `flush` use it (accounts/owner.py).
 MIGRATE_DATABASE = env.db("MIGRATE_DATABASE_URL", default=env.str("DATABASE_URL"))

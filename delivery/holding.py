@@ -93,9 +93,10 @@ class Holding:
 
     async def abort(self) -> None:
         self._give_back()
+        self._writer.give_up()  # at once: all threads may be hanging
         try:
             await self._database(self._writer.abandon)
-        except (DatabaseError, TimeoutError) as error:  # it is tidied away in an hour
+        except (DatabaseError, TimeoutError) as error:  # what it has stored is tidied in an hour
             logger.warning("%s not abandoned: %s", self._writer.id, type(error).__name__)
 
     def _away(self, error: Exception) -> Reply:

@@ -44,9 +44,9 @@ class OutboxWriter:
     """Stores one message as its content comes: `add`, `flush` when full, and at last `commit`.
 
     The content is a header block without what `write_header` adds, and a body in the form of DATA.
-    Nothing is promised before `commit` has returned. `add` touches no database; the others are
-    synchronous, and wait for each other: who gave up waiting for a `commit` calls `abandon` from
-    another thread. At most one chunk is held here, besides what was added last.
+    Nothing is promised before `commit` has returned. `add` and `give_up` touch no database; the
+    others are synchronous, and wait for each other: who gave up waiting for a `commit` calls
+    `abandon` from another thread. At most one chunk is held here, besides what was added last.
     """
 
     def __init__(self, draft: Draft, number: UUID | None = None) -> None:
@@ -56,7 +56,7 @@ class OutboxWriter:
         self._held = bytearray()
         self._stored = 0
         self._turn = threading.RLock()
-        self._abandoned = False
+        self._given_up = False
 
     @property
     def is_full(self) -> bool:
@@ -89,20 +89,22 @@ class OutboxWriter:
                     self._create(OutboxMessage.State.WAITING)
                 self._store(bytes(self._held), is_last=True)
 
+    def give_up(self) -> None:
+        """Let a `commit` that is under way fail, if it has not come to its very end."""
+        self._given_up = True
+
     def abandon(self) -> None:
         """Leave nothing behind of a message whose author was not told that it is ours.
 
         A commit that was not heard of may have happened all the same.
         """
+        self.give_up()
         with self._turn:
-            self._abandoned = True
             OutboxMessage.objects.filter(
                 pk=self.id, state__in=(OutboxMessage.State.STORING, OutboxMessage.State.WAITING)
             ).delete()
 
     def _create(self, state: str) -> None:
-        if self._abandoned:
-            raise AbandonedError
         OutboxMessage.objects.create(
             id=self.id,
             state=state,
@@ -134,6 +136,8 @@ class OutboxWriter:
             ciphertext=sealed.ciphertext,
         )
         self._stored += 1
+        if self._given_up:
+            raise AbandonedError
 
 
 def store_message(draft: Draft, content: Iterable[bytes], number: UUID | None = None) -> UUID:

@@ -1,4 +1,4 @@
-"""Stored replies in the reader's language: what a server said itself stays as it is."""
+"""Stored replies in the reader's language: what a server said behind our words stays as it is."""
 
 import re
 
@@ -10,11 +10,14 @@ from delivery.refusal_words import WORDS
 _CODES = re.compile(r"[2-5]\d\d (?:[245]\.\d{1,3}\.\d{1,3} )?")
 
 
+_VALUES = {"reply": ".*", "address": ".+?", "recipient": ".+?"}  # else one word
+
+
 def _pattern(english: str) -> re.Pattern[str]:
-    """Finds it with its values: each is one word, but for the server's reply, which is the rest."""
+    """Finds it with its values."""
     parts = re.split(r"%\((\w+)\)s", english)
     parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [f"(?P<{name}>{'.*' if name == 'reply' else '[^ ]+'})" for name in parts[1::2]]
+    parts[1::2] = [f"(?P<{name}>{_VALUES.get(name, '[^ ]+')})" for name in parts[1::2]]
     return re.compile("".join(parts) + r"(?: |\Z)", re.DOTALL)
 
 

@@ -54,11 +54,11 @@ class Patterns:
 
     def exceed(self, others: "Patterns") -> bool:
         """Whether they permit a name that the others do not."""
+        free = [name for name in others.denied if not _is_matched(name, self.denied)]
         for own in self.allowed or (EVERY_NAME,):
-            beyond = [denied for denied in others.denied if _matches(own, denied)]
-            if not others.permit(own):
-                beyond.append(own)
-            if any(not _is_matched(name, self.denied) for name in beyond):
+            if any(_matches(own, name) for name in free):
+                return True
+            if not (others.permit(own) or _is_matched(own, self.denied)):
                 return True
         return False
 

@@ -60,7 +60,7 @@ def mail_password_link(*, actor: Actor, user: User, reason: str = "") -> None:
         raise ValidationError(
             _(
                 "A link was mailed to %(address)s less than a minute ago, or is being mailed. "
-                "Wait a minute before you mail another."
+                "If it does not arrive, mail another in a minute."
             )
             % {"address": user.primary_address}
         )

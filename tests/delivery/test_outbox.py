@@ -1,7 +1,7 @@
 """The outbox from the first chunk to the end: what is kept, what is sent, and what is left."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from accounts.models import AuditEvent
+from accounts.owner import owner_role
 from accounts.services.audit import SYSTEM, Actor
 from accounts.services.people import suspend_user
 from delivery.backoff import seconds_until_retry
@@ -221,23 +222,63 @@ def test_what_nobody_goes_on_storing_is_tidied_away_and_can_no_longer_be_committ
         writer.commit()
 
 
-@pytest.mark.parametrize("octets", [10, CHUNK_BYTES + 1], ids=["one chunk", "two chunks"])
-def test_what_is_abandoned_while_its_commit_hangs_is_not_sent_afterwards(owner, octets):
-    """Its mail program heard 451 after five seconds, and sends the message again."""
+def writer_of(owner, octets: int) -> OutboxWriter:
     draft = Draft("smtp", owner.pk, owner.primary_address, owner.primary_address, [RECIPIENT], "")
     writer = OutboxWriter(draft)
     writer.add(b"x" * octets)
     writer.flush()
-    with ThreadPoolExecutor(2) as threads:
+    return writer
+
+
+@pytest.mark.parametrize("octets", [10, CHUNK_BYTES + 1], ids=["one chunk", "two chunks"])
+def test_what_is_given_up_while_its_commit_hangs_is_not_sent_afterwards(owner, octets):
+    """Its mail program heard 451 after five seconds, and sends the message again.
+
+    No thread is free then to abandon it.
+    """
+    writer = writer_of(owner, octets)
+    with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE delivery_outboxchunk IN SHARE MODE")
             committing = threads.submit(apart, writer.commit)
-            until(lambda: waiting_for_locks() == 1, 5)
+            until(is_waiting_for_a_lock, 5)
+            writer.give_up()
+        assert isinstance(committing.exception(10), AbandonedError)
+    assert not OutboxMessage.objects.filter(state=State.WAITING).exists()
+
+
+@pytest.fixture
+def slow_end(transactional_db) -> Iterator[None]:
+    """Transactions that store a message wait at their very end for a lock on number 451."""
+    wait = """
+        CREATE FUNCTION wait_for_451() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock(451); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER wait_for_451 AFTER INSERT ON delivery_outboxmessage
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_451()
+    """
+    with owner_role(), connection.cursor() as cursor:
+        cursor.execute(wait)
+    yield
+    with owner_role(), connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION wait_for_451 CASCADE")
+
+
+def test_what_is_abandoned_while_the_end_of_its_commit_hangs_is_not_sent_afterwards(
+    owner, slow_end
+):
+    writer = writer_of(owner, 10)
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(451)")
+            committing = threads.submit(apart, writer.commit)
+            until(is_waiting_for_a_lock, 5)
             abandoning = threads.submit(apart, writer.abandon)
             wait([abandoning], 0.5)
-        wait([committing, abandoning], 10)
-        abandoning.result()
+            assert not abandoning.done()
+        committing.result(10)
+        abandoning.result(10)
     assert not OutboxMessage.objects.exists()
     assert not OutboxChunk.objects.exists()
 
@@ -260,9 +301,13 @@ def apart(work: Callable[[], None]) -> None:
         connection.close()
 
 
-def waiting_for_locks() -> int:
+def is_waiting_for_a_lock() -> bool:
+    """Whether another session of this database is."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON database = pg_database.oid"
+            " WHERE datname = current_database() AND NOT granted)"
+        )
         return cursor.fetchone()[0]
 
 

@@ -47,7 +47,7 @@ def failures() -> Iterator[SmtpFailure]:
             continue
         for step in Step:
             for code in (None, 451, 550):
-                for recipient in (None, RECIPIENT):
+                for recipient in (None, RECIPIENT, '"a b"@customer.example'):
                     reply = Reply(code, f"{code // 100}.1.1", SAID) if code else None
                     yield SmtpFailure(kind, step, reply=reply, recipient=recipient)
 

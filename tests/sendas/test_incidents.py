@@ -176,7 +176,7 @@ def test_a_forgotten_account_does_not_hide_the_next_outage(owner, colleague, str
         find(user, "timeout", name="d")
     [message] = sweep()
     assert message.subject == f"{HOST} does not answer: 3 accounts"
-    assert "only after no more than 1 accounts were left in this trouble." in message.body
+    assert "only after no more accounts than 1 were left in this trouble." in message.body
 
 
 def test_a_number_that_hovers_at_the_threshold_is_one_incident(
@@ -203,7 +203,7 @@ def test_a_server_that_refuses_a_password_now_and_then_is_no_outage(
     for user in (owner, colleague, stranger):
         refuse(user)
     [message] = sweep()
-    assert "refused the passwords of no more than 1 accounts." in message.body
+    assert "refused the passwords of no more accounts than 1." in message.body
     SmtpMsa.objects.exclude(send_as__user=owner).update(refused_at=Now() - timedelta(hours=2))
     assert sweep() == []
     assert HostIncident.objects.get().ended_at
