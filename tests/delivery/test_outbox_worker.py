@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 OUTBOX_WORKER = [*CELERY, "worker", "--queues", "outbox", "--concurrency", "1",
                  "--without-mingle", "--without-gossip", "--loglevel", "INFO"]  # fmt: skip
 RESUMED_WITHIN = 120
+ROUNDS = [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 26))]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,8 @@ STEPS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content", "dot", "answered
 
 
 @pytest.mark.timeout(180)
-def test_killed_at_any_step_the_message_is_sent_by_the_next_worker(owner, relay):
+@pytest.mark.parametrize("round_number", ROUNDS)
+def test_killed_at_any_step_the_message_is_sent_by_the_next_worker(owner, relay, round_number):
     """One message for each step; each worker first sends what the one before left behind."""
     messages = []
     for step in STEPS:

@@ -21,8 +21,9 @@ from tests.submission.test_kills import superuser
 State = OutboxMessage.State
 BODY = b"Some text\r\n" * (3 * CHUNK_BYTES // 11)
 NOT_NOW = {"greeting": b"421 4.3.2 Not now\r\n"}
+ROUNDS = [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 36))]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("round_number", ROUNDS)]
 
 
 @contextlib.contextmanager
@@ -63,7 +64,9 @@ def waits_for_the_lock(services) -> bool:
         ).fetchone() == (1,)
 
 
-def test_killed_while_the_content_comes_nothing_is_held(owner, app_password, scripted, post_office):
+def test_killed_while_the_content_comes_nothing_is_held(
+    owner, app_password, scripted, post_office, round_number
+):
     choose(owner, GatewayFailure.HOLD)
     with begun(scripted, post_office, app_password) as (service, client):
         assert not OutboxMessage.objects.exclude(state=State.STORING).exists()
@@ -74,7 +77,7 @@ def test_killed_while_the_content_comes_nothing_is_held(owner, app_password, scr
 
 
 def test_killed_before_the_commit_nothing_is_held(
-    services, owner, app_password, scripted, post_office
+    services, owner, app_password, scripted, post_office, round_number
 ):
     choose(owner, GatewayFailure.HOLD)
     with begun(scripted, post_office, app_password) as (service, client):
@@ -89,7 +92,7 @@ def test_killed_before_the_commit_nothing_is_held(
 
 
 def test_killed_once_it_has_said_250_the_message_is_sent(
-    owner, app_password, scripted, post_office, worker_here
+    owner, app_password, scripted, post_office, worker_here, round_number
 ):
     choose(owner, GatewayFailure.HOLD)
     with begun(scripted, post_office, app_password) as (service, client):
