@@ -171,7 +171,9 @@ TABLE = {
         {"address": "tanaka@yourdomain.com"},
     ),
     "console/accounts/<uuid:account_id>/rename/": Row(
-        account_managers(200), account_managers("/console/accounts/"), {"name": "Yuki Sato"}
+        account_managers(200),
+        account_managers("/console/accounts/"),
+        {"name": "Yuki Sato", "seen_name": "OWNER_NAME"},
     ),
     # Its owner has a password.
     "console/accounts/<uuid:account_id>/mail-link/": Row(
@@ -432,7 +434,8 @@ def world(
         values={
             "unit_id": organisation.sales.pk, "change_id": change.pk, "pk": send_as.pk,
             "action": "pause", "account_id": owner.pk, "delivery_id": delivery.pk,
-            "OWNER_UNIT": owner.unit_id, "BESIDE": organisation.support_unit.pk,
+            "OWNER_UNIT": owner.unit_id, "OWNER_NAME": owner.name,
+            "BESIDE": organisation.support_unit.pk,
             "GATEWAY": msa.pk, "CREDENTIAL": msa.credential_id,
             "kind": "csv", "host": "smtp.partnerdomain.com", "number": waiting.pk,
             "assignment_id": unit_admin.roles.get().pk,
@@ -524,7 +527,7 @@ def test_who_manages_accounts_reaches_down_neither_beside_nor_above(
     User.objects.filter(pk=person.pk).update(unit=unit, password="!")
     world.values |= {"unit_id": unit.pk, "account_id": person.pk, "OWNER_UNIT": unit.pk}
     data = {"unit_id": unit.pk, "to": organisation.sales.pk, "name": "New"}
-    data["address"] = "new@yourdomain.com"
+    data |= {"address": "new@yourdomain.com", "seen_name": person.name}
     opened = opened_to("users_admin")
     routes = [route for route in opened if "account_id" in route or "<int:unit_id>" in route]
     assert len(routes) == 10
