@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
+from accounts.models import OrgUnit
 from accounts.models.people import EXPRESS_COHORT, cohort_count
 from policies.models import AppliedPolicy, PolicyChange, RolloutWave
 from policies.services.clock import database_now
@@ -216,5 +217,9 @@ def applied_cohorts(changes: Sequence[PolicyChange]) -> dict[int, set[int]]:
 
 def change_progress(change: PolicyChange) -> Progress:
     """Read from what is applied, not from what was planned: a dead worker stands still here."""
-    applied = applied_cohorts([change])[change.pk] - {EXPRESS_COHORT}
-    return Progress(len(applied), change.waves.exclude(cohort=EXPRESS_COHORT).count())
+    waves = change.waves.exclude(cohort=EXPRESS_COHORT)
+    applied = len(applied_cohorts([change])[change.pk] - {EXPRESS_COHORT})
+    if not OrgUnit.objects.filter(pk=change.unit_id).exists():
+        # What was applied to a unit goes with it; its waves stay.
+        applied = waves.filter(applied_at__isnull=False).count()
+    return Progress(applied, waves.count())

@@ -1,7 +1,7 @@
 import pytest
 
 from accounts.services.audit import SYSTEM, Actor
-from accounts.services.directory import create_unit
+from accounts.services.directory import create_unit, delete_unit
 from policies.models import GatewayPolicy, PolicyChange, Setting
 from policies.services import change_policy
 from tests.policies.rows import apply_wave
@@ -40,6 +40,16 @@ def test_a_change_is_shown_with_its_waves_and_how_far_it_is(client, support, cha
     assert "1 of 12 waves" in html
     assert "The partner asked." in html
     assert html.count('class="field-cohort"') == 13
+
+
+def test_how_far_a_change_had_come_is_told_when_its_unit_is_gone(
+    client, support, super_admin, organisation
+):
+    change = switch_on(super_admin, organisation.partner_desk)
+    apply_wave(change.waves.get(cohort=1).pk)
+    delete_unit(actor=SYSTEM, unit=organisation.partner_desk)
+    client.force_login(support)
+    assert "1 of 12 waves" in read(client, page_of(change))
 
 
 @pytest.mark.parametrize("term", ["Sales", "admin@yourdomain.com", "partner"])
