@@ -6,10 +6,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.models import AuditEvent, OrgUnit
-from console.access import AdminRequest, administered_units, units_below
+from accounts.models import AuditEvent
+from console.access import AdminRequest, administered_units
 from console.audit_words import EVENTS
-from console.unit_names import unit_called
+from console.filtering import ListFilter
 
 
 def event_choices() -> list[tuple[str, object]]:
@@ -18,12 +18,13 @@ def event_choices() -> list[tuple[str, object]]:
     return [("", _("All events")), *named]
 
 
-class AuditFilter(forms.Form):
-    """Which events: each field leaves out what does not fit; an empty one leaves out nothing."""
+class AuditFilter(ListFilter):
+    """Which events."""
+
+    field_order = ("actor", "event", "unit", "since", "until")
 
     actor = forms.CharField(label=_("Who"), max_length=254, required=False)
     event = forms.ChoiceField(label=_("Event"), choices=event_choices, required=False)
-    unit = forms.CharField(label=_("Unit and below"), max_length=1000, required=False)
     since = forms.DateField(
         label=pgettext_lazy("first day", "From"),
         required=False,
@@ -35,14 +36,6 @@ class AuditFilter(forms.Form):
         widget=forms.DateInput(attrs={"type": "date"}),
     )
 
-    def __init__(self, request: AdminRequest) -> None:
-        self.request = request
-        super().__init__(request.GET)
-
-    def clean_unit(self) -> OrgUnit | None:
-        text = self.cleaned_data["unit"].strip()
-        return unit_called(text, administered_units(self.request)) if text else None
-
     def clean(self) -> None:
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
         if since and until and until < since:
@@ -53,14 +46,11 @@ class AuditFilter(forms.Form):
         if not self.is_valid():
             return AuditEvent.objects.none()
         data = self.cleaned_data
-        events = _reported_to(self.request)
+        events = self.at_and_below_unit(_reported_to(self.request))
         if data["actor"]:
             events = events.filter(actor_address__startswith=data["actor"].strip().lower())
         if data["event"]:
             events = events.filter(name=data["event"])
-        if data["unit"]:
-            below = units_below([data["unit"].path])
-            events = events.filter(unit_id__in=below.values("pk"))
         if data["since"]:
             events = events.filter(at__gte=_start_of(data["since"]))
         if data["until"]:

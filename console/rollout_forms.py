@@ -2,14 +2,9 @@ from django import forms
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import OrgUnit, User
-from console.access import (
-    AdminRequest,
-    administered_changes,
-    administered_units,
-    units_below,
-)
-from console.unit_names import unit_called
+from accounts.models import User
+from console.access import administered_changes
+from console.filtering import ListFilter
 from policies.models import PolicyChange, RolloutWave, Setting
 
 # As Rollout.state names them.
@@ -24,10 +19,9 @@ STATES = [
 ]
 
 
-class RolloutFilter(forms.Form):
-    """Which changes: each field leaves out what does not fit; an empty one leaves out nothing."""
+class RolloutFilter(ListFilter):
+    """Which changes."""
 
-    unit = forms.CharField(label=_("Unit and below"), max_length=1000, required=False)
     setting = forms.ChoiceField(
         label=_("Setting"), choices=[("", _("All settings")), *Setting.choices], required=False
     )
@@ -36,23 +30,12 @@ class RolloutFilter(forms.Form):
     )
     author = forms.CharField(label=_("Saved by"), max_length=254, required=False)
 
-    def __init__(self, request: AdminRequest) -> None:
-        self.request = request
-        super().__init__(request.GET)
-
-    def clean_unit(self) -> OrgUnit | None:
-        text = self.cleaned_data["unit"].strip()
-        return unit_called(text, administered_units(self.request)) if text else None
-
     def changes(self) -> QuerySet[PolicyChange]:
         """What fits, newest first, of what one administers; nothing while refused."""
         if not self.is_valid():
             return PolicyChange.objects.none()
         data = self.cleaned_data
-        changes = administered_changes(self.request)
-        if data["unit"]:
-            below = units_below([data["unit"].path])
-            changes = changes.filter(unit_id__in=below.values("pk"))
+        changes = self.at_and_below_unit(administered_changes(self.request))
         if data["setting"]:
             changes = changes.filter(setting=data["setting"])
         if data["state"]:
